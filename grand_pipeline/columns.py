@@ -1,0 +1,245 @@
+"""The data dictionary: every column of a dataset, in one place.
+
+A stage reads and writes `Column` values. A `Family` has one member per source, written as
+`DETECTIONS.of("owl_vit")`; a stage that reads the family reads every member of the plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+
+from grand_pipeline import codec
+from grand_pipeline.types import (
+    AssignedLabel,
+    Attribute,
+    Box,
+    Caption,
+    Context,
+    DenseCaption,
+    DepthMap,
+    Detection,
+    Generation,
+    Instance,
+    Landmark,
+    ObjectMask,
+    Phrase,
+    PhraseBox,
+    PhraseLink,
+    Placement,
+    Relation,
+    Rle,
+    Segment,
+    Tag,
+    Vote,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Column(Generic[T]):
+    """A named, typed value per image. `hint` is the annotation the Arrow type is derived from."""
+
+    name: str
+    hint: Any
+    doc: str
+
+    @property
+    def type(self) -> pa.DataType:
+        """Arrow type in fragments."""
+        return codec.arrow_type(self.hint)
+
+    def encode(self, value: T) -> Any:
+        """Plain Python value that Arrow accepts."""
+        return codec.encode(value)
+
+    def decode(self, plain: Any) -> T:
+        """Inverse of `encode`."""
+        value: T = codec.decode(self.hint, plain)
+        return value
+
+
+@dataclass(frozen=True)
+class Family(Generic[T]):
+    """Columns of one meaning and type, one per source; member names are `family.source`."""
+
+    name: str
+    hint: Any
+    doc: str
+
+    def of(self, source: str) -> Column[T]:
+        """The member written by `source`."""
+        return Column(f"{self.name}.{source}", self.hint, self.doc)
+
+    def owns(self, column: str) -> bool:
+        """Whether the column named `column` is a member."""
+        return column.startswith(f"{self.name}.")
+
+    def source(self, column: str) -> str:
+        """The source of a member's name."""
+        return column.removeprefix(f"{self.name}.")
+
+
+TAGS: Family[tuple[Tag, ...]] = Family(
+    "tags", tuple[Tag, ...], "Image-level labels with scores, best first."
+)
+LANDMARK: Column[Landmark] = Column("landmark", Landmark, "Two-level scene category.")
+DEPTH_MAP: Column[DepthMap] = Column(
+    "depth_map", DepthMap, "Relative inverse depth, larger = nearer, on the model's grid."
+)
+DETECTIONS: Family[tuple[Detection, ...]] = Family(
+    "detections", tuple[Detection, ...], "Raw boxes (pixels) with scores and labels as given."
+)
+SEGMENTS: Column[tuple[Segment, ...]] = Column(
+    "segments", tuple[Segment, ...], "Class-agnostic automatic masks, best first."
+)
+FUSED: Column[tuple[Instance, ...]] = Column(
+    "fused", tuple[Instance, ...], "Objects after voting among detectors, before captions."
+)
+CAPTIONS: Family[str] = Family("captions", str, "One short caption, as the model wrote it.")
+PHRASES: Column[tuple[Phrase, ...]] = Column(
+    "phrases", tuple[Phrase, ...], "Noun phrases of the short captions (character offsets)."
+)
+PHRASE_BOXES: Family[tuple[PhraseBox, ...]] = Family(
+    "phrase_boxes", tuple[PhraseBox, ...], "Boxes (pixels) that a grounder gives to each phrase."
+)
+INSTANCES: Column[tuple[Instance, ...]] = Column(
+    "instances", tuple[Instance, ...], "Final objects: fused ones, promoted and caption-born ones."
+)
+LINKS: Column[tuple[PhraseLink, ...]] = Column(
+    "links", tuple[PhraseLink, ...], "Caption phrases tied to object ids."
+)
+GROUNDED_CAPTIONS: Column[tuple[Caption, ...]] = Column(
+    "grounded_captions", tuple[Caption, ...], "Short captions with grounded spans."
+)
+MASKS: Column[tuple[ObjectMask, ...]] = Column(
+    "masks", tuple[ObjectMask, ...], "One mask per object with its source and quality."
+)
+ATTRIBUTES: Family[tuple[Attribute, ...]] = Family(
+    "attributes", tuple[Attribute, ...], "Texts about single objects."
+)
+ASSIGNED: Column[tuple[AssignedLabel, ...]] = Column(
+    "assigned", tuple[AssignedLabel, ...], "The label chosen for each object among its votes."
+)
+PLACEMENTS: Column[tuple[Placement, ...]] = Column(
+    "placements", tuple[Placement, ...], "Depth, depth layer and group of each object."
+)
+RELATIONS: Column[tuple[Relation, ...]] = Column(
+    "relations", tuple[Relation, ...], "Relations between objects by id."
+)
+SCENE_GRAPH: Column[str] = Column(
+    "scene_graph", str, "The scene graph as text, exactly as the language model reads it."
+)
+DENSE_DRAFT: Column[Generation] = Column(
+    "dense_draft", Generation, "The language model's answer for the dense caption, verbatim."
+)
+DENSE_CAPTION: Column[DenseCaption] = Column(
+    "dense_caption", DenseCaption, "Dense caption with grounded spans on the stored text."
+)
+CONTEXT: Column[Generation] = Column(
+    "context", Generation, "Extra context written by a language model."
+)
+
+COLUMNS: tuple[Column[Any] | Family[Any], ...] = (
+    TAGS,
+    LANDMARK,
+    DEPTH_MAP,
+    DETECTIONS,
+    SEGMENTS,
+    FUSED,
+    CAPTIONS,
+    PHRASES,
+    PHRASE_BOXES,
+    INSTANCES,
+    LINKS,
+    GROUNDED_CAPTIONS,
+    MASKS,
+    ATTRIBUTES,
+    ASSIGNED,
+    PLACEMENTS,
+    RELATIONS,
+    SCENE_GRAPH,
+    DENSE_DRAFT,
+    DENSE_CAPTION,
+    CONTEXT,
+)
+"""All columns, in the order of the pipeline."""
+
+
+@dataclass(frozen=True)
+class NamedAttribute:
+    """An attribute inside a published object."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True)
+class PublishedObject:
+    """An object of the published row, everything known about it in one place."""
+
+    id: int
+    status: str
+    kind: str | None
+    box: Box
+    score: float | None
+    label: str
+    votes: tuple[Vote, ...]
+    attributes: tuple[NamedAttribute, ...]
+    mask: Rle | None
+    mask_source: str | None
+    mask_score: float | None
+    depth: float | None
+    layer: str | None
+    group: int | None
+
+
+@dataclass(frozen=True)
+class StageError:
+    """Why a stage has no annotation for this image."""
+
+    stage: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The published row (contract): one per image in `annotations/`."""
+
+    image_id: str
+    uri: str
+    width: int | None
+    height: int | None
+    tags: tuple[Tag, ...]
+    landmark: Landmark | None
+    objects: tuple[PublishedObject, ...]
+    phrases: tuple[PhraseLink, ...]
+    relations: tuple[Relation, ...]
+    captions: tuple[Caption, ...]
+    scene_graph: str | None
+    dense_caption: DenseCaption | None
+    context: Context | None
+    errors: tuple[StageError, ...]
+
+
+ANNOTATION_SCHEMA: pa.Schema = pa.schema(list(codec.arrow_type(Annotation)))
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """A row of `images/`: one distinct content. `error` says why it can not be read."""
+
+    image_id: str
+    uri: str
+    duplicates: tuple[str, ...]
+    width: int | None
+    height: int | None
+    format: str | None
+    error: str | None
+    bytes: bytes | None
+
+
+IMAGE_SCHEMA: pa.Schema = pa.schema(list(codec.arrow_type(ImageRow)))

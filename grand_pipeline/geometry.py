@@ -1,0 +1,102 @@
+"""Boxes and masks in numpy. Boxes are (n, 4) float32 `xyxy` half-open pixels throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from grand_pipeline.types import BoolArray, Box, FloatArray, Rle, Size
+
+
+def as_boxes(boxes: Sequence[Box] | NDArray[np.floating]) -> FloatArray:
+    """Any sequence of boxes as a (n, 4) float32 array; (0, 4) when empty."""
+    return np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
+
+
+def as_box(row: NDArray[np.floating]) -> Box:
+    """One (4,) row as a tuple of Python floats."""
+    x1, y1, x2, y2 = (float(value) for value in row)
+    return x1, y1, x2, y2
+
+
+def clip(boxes: FloatArray, size: Size) -> FloatArray:
+    """Boxes (n, 4) cut to an image of `size` (height, width)."""
+    height, width = size
+    limit = np.array([width, height, width, height], np.float32)
+    return np.clip(boxes, 0, limit).astype(np.float32)
+
+
+def area(boxes: FloatArray) -> FloatArray:
+    """Areas (n,) in square pixels; 0 for inverted boxes."""
+    sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None)
+    return np.asarray(sides[:, 0] * sides[:, 1], np.float32)
+
+
+def intersection(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Intersection areas (n, m) of boxes a (n, 4) and b (m, 4)."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    sides = np.clip(high - low, 0, None)
+    return np.asarray(sides[..., 0] * sides[..., 1], np.float32)
+
+
+def iou(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Intersection over union (n, m); 0 where both boxes are empty."""
+    inter = intersection(a, b)
+    union = area(a)[:, None] + area(b)[None, :] - inter
+    return np.asarray(np.divide(inter, union, out=np.zeros_like(inter), where=union > 0))
+
+
+def nms(boxes: FloatArray, scores: FloatArray, threshold: float) -> NDArray[np.int64]:
+    """Greedy non-maximum suppression: indices kept, best score first.
+
+    A box is dropped when its IoU with a kept one is > `threshold`; equal scores keep input order.
+    """
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    overlap = iou(boxes, boxes)
+    alive = np.ones(len(boxes), bool)
+    kept: list[int] = []
+    for index in order:
+        if alive[index]:
+            kept.append(int(index))
+            alive &= overlap[index] <= threshold
+            alive[index] = False
+    return np.array(kept, np.int64)
+
+
+def rle_encode(mask: BoolArray) -> Rle:
+    """COCO compressed RLE of a (h, w) boolean mask."""
+    coded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    height, width = coded["size"]
+    return Rle((int(height), int(width)), coded["counts"].decode("ascii"))
+
+
+def rle_decode(rle: Rle) -> BoolArray:
+    """The (h, w) boolean mask."""
+    return np.asarray(coco_mask.decode(_coco(rle)), bool)
+
+
+def rle_area(rle: Rle) -> int:
+    """Number of pixels of the mask."""
+    return int(coco_mask.area(_coco(rle)))
+
+
+def rle_box(rle: Rle) -> Box:
+    """Tight `xyxy` box of the mask; zeros when the mask is empty."""
+    x, y, width, height = (float(value) for value in coco_mask.toBbox(_coco(rle)))
+    return x, y, x + width, y + height
+
+
+def rle_iou(a: Sequence[Rle], b: Sequence[Rle]) -> FloatArray:
+    """Mask IoU (n, m) of masks of one image size."""
+    if not a or not b:
+        return np.zeros((len(a), len(b)), np.float32)
+    coded = coco_mask.iou([_coco(x) for x in a], [_coco(y) for y in b], [0] * len(b))
+    return np.asarray(coded, np.float32).reshape(len(a), len(b))
+
+
+def _coco(rle: Rle) -> dict[str, object]:
+    return {"size": list(rle.size), "counts": rle.counts.encode("ascii")}
