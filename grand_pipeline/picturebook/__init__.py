@@ -1,0 +1,1 @@
+"""The rendered picture-book world: scenes with exact truth."""

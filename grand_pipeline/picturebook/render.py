@@ -1,0 +1,163 @@
+"""Render one scene: deterministic in (seed, index, size, held_out)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from grand_pipeline.picturebook.ground import Ground, depth_map, make_ground
+from grand_pipeline.picturebook.scene import MIN_SIDE, MIN_VISIBLE, Placed, Scene, SceneObject, sample
+from grand_pipeline.picturebook.sprites import sprite
+from grand_pipeline.picturebook.vocabulary import SCENES
+
+_SHADOW = (70, 66, 86)
+_SHADOW_STRENGTH = 70
+
+
+def render(seed: int, index: int, *, size: int = 256, held_out: bool = False) -> Scene:
+    """Draw picture `index` of the series `seed`, with its exact truth.
+
+    Args:
+        seed: names the series; the same seed gives the same pictures on any machine.
+        index: number of the picture in the series.
+        size: side of the square picture in pixels.
+        held_out: also draw the pairs of `vocabulary.HELD_OUT` (never drawn without it).
+    """
+    rng = np.random.default_rng([seed, index])
+    kinds = tuple(SCENES)
+    kind = kinds[int(rng.integers(len(kinds)))]
+    ground = make_ground(kind, rng, size)
+    placed = sample(kind, ground, rng, held_out)
+    sprites = [_scaled(p) for p in placed]
+    placed, sprites, layer = _visible(placed, sprites, size)
+    image = _compose(ground, placed, sprites)
+    return _assemble((seed, index, kind), image, layer, ground, placed, sprites)
+
+
+def _scaled(item: Placed) -> Image.Image:
+    """The sprite of a placed thing at its size and direction."""
+    source = sprite(item.name, item.color, item.shade)
+    picture = source.resize((item.width, item.height), Image.Resampling.BILINEAR)
+    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if item.flip else picture
+
+
+def _solid(picture: Image.Image) -> npt.NDArray[np.bool_]:
+    return np.asarray(picture.getchannel("A")) >= 128
+
+
+def _paint(masks: list[npt.NDArray[np.bool_]], placed: list[Placed], size: int) -> npt.NDArray[np.int16]:
+    """Map of the nearest thing at every pixel (index into `placed`, -1 = none)."""
+    layer = np.full((size, size), -1, np.int16)
+    for index, (item, mask) in enumerate(zip(placed, masks, strict=True)):
+        x0, y0 = max(0, item.left), max(0, item.top)
+        x1, y1 = min(size, item.left + item.width), min(size, item.top + item.height)
+        inside = mask[y0 - item.top : y1 - item.top, x0 - item.left : x1 - item.left]
+        layer[y0:y1, x0:x1][inside] = index
+    return layer
+
+
+def _tight_box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Half-open box xyxy of the true pixels (there must be some)."""
+    rows, columns = mask.any(axis=1), mask.any(axis=0)
+    y0, x0 = int(rows.argmax()), int(columns.argmax())
+    y1, x1 = len(rows) - int(rows[::-1].argmax()), len(columns) - int(columns[::-1].argmax())
+    return x0, y0, x1, y1
+
+
+def _visible(
+    placed: list[Placed], sprites: list[Image.Image], size: int
+) -> tuple[list[Placed], list[Image.Image], npt.NDArray[np.int16]]:
+    """Leave out what would be hidden or small, farthest first, until all that is left shows."""
+    masks = [_solid(s) for s in sprites]
+    while True:
+        layer = _paint(masks, placed, size)
+        shown = np.bincount((layer + 1).ravel(), minlength=len(placed) + 1)[1:]
+        hidden = -1
+        for index, mask in enumerate(masks):
+            enough = shown[index] >= MIN_VISIBLE * int(mask.sum()) and shown[index] > 0
+            if enough:
+                x0, y0, x1, y1 = _tight_box(layer == index)
+                enough = max(x1 - x0, y1 - y0) >= MIN_SIDE * size
+            if not enough:
+                hidden = index
+                break
+        if hidden < 0:
+            return placed, sprites, layer
+        keep = [i for i in range(len(placed)) if i != hidden]
+        placed, sprites, masks = (
+            [placed[i] for i in keep],
+            [sprites[i] for i in keep],
+            [masks[i] for i in keep],
+        )
+
+
+@lru_cache(maxsize=1)
+def _shadow_mask() -> Image.Image:
+    """A soft-edged ellipse."""
+    y, x = np.mgrid[-1:1:24j, -1:1:96j]
+    strength = np.clip((1.0 - np.hypot(x, y)) * 3, 0, 1) * _SHADOW_STRENGTH
+    return Image.fromarray(strength.astype(np.uint8))
+
+
+def _compose(ground: Ground, placed: list[Placed], sprites: list[Image.Image]) -> Image.Image:
+    """Shadows on the ground, then the sprites from far to near."""
+    image = Image.fromarray(ground.image)
+    for item in placed:
+        if item.on_ground:
+            height = max(4, round(item.width * 0.16))
+            shadow = _shadow_mask().resize((round(item.width * 1.06), height))
+            where = (item.left - round(item.width * 0.03), item.top + item.height - round(height * 0.6))
+            image.paste(_SHADOW, (*where, where[0] + shadow.width, where[1] + height), shadow)
+    for item, picture in zip(placed, sprites, strict=True):
+        image.paste(picture, (item.left, item.top), picture)
+    return image
+
+
+def _assemble(
+    name: tuple[int, int, str],
+    image: Image.Image,
+    layer: npt.NDArray[np.int16],
+    ground: Ground,
+    placed: list[Placed],
+    sprites: list[Image.Image],
+) -> Scene:
+    """Number the objects (things nearest first, then stuff from the top) and collect the truth."""
+    depth = depth_map(ground)
+    count = len(placed)
+    ids = ground.stuff + np.int16(count)
+    objects: list[SceneObject] = []
+    for new, index in enumerate(range(count - 1, -1, -1)):
+        item, mask = placed[index], layer == index
+        ids[mask] = new
+        depth[mask] = np.float32(item.depth)
+        x0, y0, x1, y1 = _tight_box(mask)
+        share = float(mask.sum()) / float(_solid(sprites[index]).sum())
+        box = (float(x0), float(y0), float(x1), float(y1))
+        objects.append(
+            SceneObject(new, item.name, item.color, "thing", box, float(np.float32(item.depth)), share)
+        )
+    objects += _stuff_objects(ids, depth, ground, count)
+    return Scene(*name, np.asarray(image), ids, depth, tuple(objects))
+
+
+def _stuff_objects(
+    ids: npt.NDArray[np.int16], depth: npt.NDArray[np.float32], ground: Ground, first: int
+) -> list[SceneObject]:
+    """Describe the stuff regions and renumber `ids` in place where one is wholly hidden."""
+    found: list[SceneObject] = []
+    for index, (name, _, _) in enumerate(ground.bands):
+        mask = ids == first + index
+        area = int(mask.sum())
+        if not area:
+            continue
+        number = first + len(found)
+        ids[mask] = number
+        x0, y0, x1, y1 = _tight_box(mask)
+        share = area / float((ground.stuff == index).sum())
+        box = (float(x0), float(y0), float(x1), float(y1))
+        middle = float(np.median(depth[mask]))
+        found.append(SceneObject(number, name, None, "stuff", box, middle, share))
+    return found
