@@ -38,11 +38,12 @@ def _shift(color: Rgb, amount: int) -> Rgb:
 
 def _sky(draw: ImageDraw.ImageDraw, rng: Rng, size: int) -> None:
     for _ in range(7):
-        x, y = rng.uniform(-0.1, 1.0) * size, rng.uniform(0.0, 0.8) * size
+        x, y = rng.uniform(0.0, 1.0) * size, rng.uniform(0.0, 0.8) * size
         w = rng.uniform(0.10, 0.2) * size
         for dx, dy, r in ((0, 0, 0.34), (0.3, -0.1, 0.42), (0.62, 0.0, 0.36), (0.9, 0.05, 0.24)):
-            box = (x + (dx - r) * w, y + (dy - r * 0.6) * w, x + (dx + r) * w, y + (dy + r * 0.6) * w)
-            draw.ellipse(box, fill=(232, 243, 250))
+            for turn in (0, -size):  # the texture is rolled sideways, so clouds wrap round
+                cx, cy, rx, ry = x + dx * w + turn, y + dy * w, r * w, r * 0.6 * w
+                draw.ellipse((cx - rx, cy - ry, cx + rx, cy + ry), fill=(232, 243, 250))
 
 
 def _strokes(draw: ImageDraw.ImageDraw, rng: Rng, size: int, color: Rgb) -> None:
@@ -172,7 +173,6 @@ _WAVY = {("sky", "grass"): 0.018, ("water", "sand"): 0.016, ("grass", "sand"): 0
 def make_ground(kind: str, rng: Rng, size: int) -> Ground:
     """Draw the background of a kind of scene."""
     borders, horizon = _borders(kind, rng)
-    rows = np.arange(size, dtype=np.float32)[:, None]
     columns = np.arange(size, dtype=np.float32) / size
     stuff = np.zeros((size, size), np.int16)
     image = np.empty((size, size, 3), np.uint8)
@@ -181,16 +181,18 @@ def make_ground(kind: str, rng: Rng, size: int) -> Ground:
     for index, (name, bottom) in enumerate(borders):
         variant, roll = int(rng.integers(TEXTURES)), int(rng.integers(size))
         phase, waves = rng.uniform(0, 6.28), rng.uniform(0.8, 2.2)
-        # The last rows of the texture: its strokes grow downwards as the ground comes nearer.
-        pixels = np.roll(texture(name, variant, size), roll, axis=1)
-        if index == 0:
-            image[:] = pixels
-        else:
-            amount = _WAVY.get((borders[index - 1][0], name), 0.0)
-            edge = (top + amount * np.sin(columns * 6.28 * waves + phase)) * size
-            below = rows >= edge[None, :]
-            stuff[below] = index
-            np.copyto(image, pixels, where=below[..., None])
+        amount = _WAVY.get((borders[index - 1][0], name), 0.0) if index else 0.0
+        edge = (top + amount * np.sin(columns * 6.28 * waves + phase)) * size
+        pixels = texture(name, variant, size)
+        first, full = max(0, int(edge.min())), int(np.ceil(edge.max()))
+        image[full:, roll:] = pixels[full:, : size - roll]
+        image[full:, :roll] = pixels[full:, size - roll :]
+        stuff[full:] = index
+        if full > first:  # the rows that the wavy border crosses
+            below = np.arange(first, full, dtype=np.float32)[:, None] >= edge[None, :]
+            stuff[first:full][below] = index
+            mixed = np.roll(pixels[first:full], roll, axis=1)
+            np.copyto(image[first:full], mixed, where=below[..., None])
         bands.append((name, top * size, bottom * size))
         top = bottom
     indoors = kind == "living room"

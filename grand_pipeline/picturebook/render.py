@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -12,6 +13,8 @@ from grand_pipeline.picturebook.ground import Ground, depth_map, make_ground
 from grand_pipeline.picturebook.scene import MIN_SIDE, MIN_VISIBLE, Placed, Scene, SceneObject, sample
 from grand_pipeline.picturebook.sprites import sprite
 from grand_pipeline.picturebook.vocabulary import SCENES
+
+Mask = npt.NDArray[np.bool_]
 
 _SHADOW = (70, 66, 86)
 _SHADOW_STRENGTH = 70
@@ -32,66 +35,86 @@ def render(seed: int, index: int, *, size: int = 256, held_out: bool = False) ->
     ground = make_ground(kind, rng, size)
     placed = sample(kind, ground, rng, held_out)
     sprites = [_scaled(p) for p in placed]
-    placed, sprites, layer = _visible(placed, sprites, size)
-    image = _compose(ground, placed, sprites)
-    return _assemble((seed, index, kind), image, layer, ground, placed, sprites)
+    items, shown = _visible(placed, sprites, size)
+    return _assemble((seed, index, kind), _compose(ground, items), ground, items, shown)
 
 
 def _scaled(item: Placed) -> Image.Image:
     """The sprite of a placed thing at its size and direction."""
     source = sprite(item.name, item.color, item.shade)
-    picture = source.resize((item.width, item.height), Image.Resampling.BILINEAR)
+    picture = source.resize((item.width, item.height), Image.Resampling.BILINEAR).convert("RGBA")
     return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if item.flip else picture
 
 
-def _solid(picture: Image.Image) -> npt.NDArray[np.bool_]:
+def _solid(picture: Image.Image) -> Mask:
     return np.asarray(picture.getchannel("A")) >= 128
 
 
-def _paint(masks: list[npt.NDArray[np.bool_]], placed: list[Placed], size: int) -> npt.NDArray[np.int16]:
+def _window(item: Placed, size: int) -> tuple[int, int, int, int]:
+    """The part of a thing's sprite box inside the picture, xyxy."""
+    x1, y1 = min(size, item.left + item.width), min(size, item.top + item.height)
+    return max(0, item.left), max(0, item.top), x1, y1
+
+
+def _paint(masks: list[Mask], placed: list[Placed], size: int) -> npt.NDArray[np.int16]:
     """Map of the nearest thing at every pixel (index into `placed`, -1 = none)."""
     layer = np.full((size, size), -1, np.int16)
     for index, (item, mask) in enumerate(zip(placed, masks, strict=True)):
-        x0, y0 = max(0, item.left), max(0, item.top)
-        x1, y1 = min(size, item.left + item.width), min(size, item.top + item.height)
+        x0, y0, x1, y1 = _window(item, size)
         inside = mask[y0 - item.top : y1 - item.top, x0 - item.left : x1 - item.left]
         layer[y0:y1, x0:x1][inside] = index
     return layer
 
 
-def _tight_box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Half-open box xyxy of the true pixels (there must be some)."""
+def _tight_box(mask: Mask, left: int = 0, top: int = 0) -> tuple[int, int, int, int]:
+    """Half-open box xyxy of the true pixels (there must be some), moved by (left, top)."""
     rows, columns = mask.any(axis=1), mask.any(axis=0)
     y0, x0 = int(rows.argmax()), int(columns.argmax())
     y1, x1 = len(rows) - int(rows[::-1].argmax()), len(columns) - int(columns[::-1].argmax())
-    return x0, y0, x1, y1
+    return x0 + left, y0 + top, x1 + left, y1 + top
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What can be seen of one thing: its window in the picture, the mask inside it, its box."""
+
+    window: tuple[int, int, int, int]
+    mask: Mask
+    box: tuple[int, int, int, int]
+    share: float
+
+
+def _look(layer: npt.NDArray[np.int16], index: int, item: Placed, mask: Mask) -> _Shown | None:
+    """What the layer map shows of a thing; None where that is too little or too small."""
+    size = layer.shape[0]
+    x0, y0, x1, y1 = _window(item, size)
+    seen = layer[y0:y1, x0:x1] == index
+    share = int(np.count_nonzero(seen)) / int(np.count_nonzero(mask))
+    if share < MIN_VISIBLE:
+        return None
+    box = _tight_box(seen, x0, y0)
+    if max(box[2] - box[0], box[3] - box[1]) < MIN_SIDE * size:
+        return None
+    return _Shown((x0, y0, x1, y1), seen, box, share)
 
 
 def _visible(
     placed: list[Placed], sprites: list[Image.Image], size: int
-) -> tuple[list[Placed], list[Image.Image], npt.NDArray[np.int16]]:
+) -> tuple[list[tuple[Placed, Image.Image]], list[_Shown]]:
     """Leave out what would be hidden or small, farthest first, until all that is left shows."""
     masks = [_solid(s) for s in sprites]
     while True:
         layer = _paint(masks, placed, size)
-        shown = np.bincount((layer + 1).ravel(), minlength=len(placed) + 1)[1:]
-        hidden = -1
-        for index, mask in enumerate(masks):
-            enough = shown[index] >= MIN_VISIBLE * int(mask.sum()) and shown[index] > 0
-            if enough:
-                x0, y0, x1, y1 = _tight_box(layer == index)
-                enough = max(x1 - x0, y1 - y0) >= MIN_SIDE * size
-            if not enough:
-                hidden = index
+        shown: list[_Shown] = []
+        for index, (item, mask) in enumerate(zip(placed, masks, strict=True)):
+            look = _look(layer, index, item, mask)
+            if look is None:
                 break
-        if hidden < 0:
-            return placed, sprites, layer
-        keep = [i for i in range(len(placed)) if i != hidden]
-        placed, sprites, masks = (
-            [placed[i] for i in keep],
-            [sprites[i] for i in keep],
-            [masks[i] for i in keep],
-        )
+            shown.append(look)
+        if len(shown) == len(placed):
+            return list(zip(placed, sprites, strict=True)), shown
+        for items in (placed, sprites, masks):
+            del items[len(shown)]
 
 
 @lru_cache(maxsize=1)
@@ -102,16 +125,16 @@ def _shadow_mask() -> Image.Image:
     return Image.fromarray(strength.astype(np.uint8))
 
 
-def _compose(ground: Ground, placed: list[Placed], sprites: list[Image.Image]) -> Image.Image:
+def _compose(ground: Ground, items: list[tuple[Placed, Image.Image]]) -> Image.Image:
     """Shadows on the ground, then the sprites from far to near."""
     image = Image.fromarray(ground.image)
-    for item in placed:
+    for item, _ in items:
         if item.on_ground:
             height = max(4, round(item.width * 0.16))
             shadow = _shadow_mask().resize((round(item.width * 1.06), height))
             where = (item.left - round(item.width * 0.03), item.top + item.height - round(height * 0.6))
             image.paste(_SHADOW, (*where, where[0] + shadow.width, where[1] + height), shadow)
-    for item, picture in zip(placed, sprites, strict=True):
+    for item, picture in items:
         image.paste(picture, (item.left, item.top), picture)
     return image
 
@@ -119,27 +142,23 @@ def _compose(ground: Ground, placed: list[Placed], sprites: list[Image.Image]) -
 def _assemble(
     name: tuple[int, int, str],
     image: Image.Image,
-    layer: npt.NDArray[np.int16],
     ground: Ground,
-    placed: list[Placed],
-    sprites: list[Image.Image],
+    items: list[tuple[Placed, Image.Image]],
+    shown: list[_Shown],
 ) -> Scene:
     """Number the objects (things nearest first, then stuff from the top) and collect the truth."""
     depth = depth_map(ground)
-    count = len(placed)
-    ids = ground.stuff + np.int16(count)
+    ids = ground.stuff + np.int16(len(items))
     objects: list[SceneObject] = []
-    for new, index in enumerate(range(count - 1, -1, -1)):
-        item, mask = placed[index], layer == index
-        ids[mask] = new
-        depth[mask] = np.float32(item.depth)
-        x0, y0, x1, y1 = _tight_box(mask)
-        share = float(mask.sum()) / float(_solid(sprites[index]).sum())
-        box = (float(x0), float(y0), float(x1), float(y1))
-        objects.append(
-            SceneObject(new, item.name, item.color, "thing", box, float(np.float32(item.depth)), share)
-        )
-    objects += _stuff_objects(ids, depth, ground, count)
+    for (item, _), look in zip(reversed(items), reversed(shown), strict=True):
+        x0, y0, x1, y1 = look.window
+        ids[y0:y1, x0:x1][look.mask] = len(objects)
+        depth[y0:y1, x0:x1][look.mask] = np.float32(item.depth)
+        box = (float(look.box[0]), float(look.box[1]), float(look.box[2]), float(look.box[3]))
+        near = float(np.float32(item.depth))
+        thing = SceneObject(len(objects), item.name, item.color, "thing", box, near, look.share)
+        objects.append(thing)
+    objects += _stuff_objects(ids, depth, ground, len(objects))
     return Scene(*name, np.asarray(image), ids, depth, tuple(objects))
 
 

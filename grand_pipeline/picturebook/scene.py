@@ -17,6 +17,7 @@ from grand_pipeline.picturebook.vocabulary import (
 )
 
 MIN_OBJECTS, MAX_OBJECTS = 4, 8
+MAX_ALIKE = 2  # things of one class in a picture
 MIN_VISIBLE = 0.4
 MIN_SIDE = 45 / 256  # longer side of the visible box, as a fraction of the picture
 _TRIES = 14  # places tried for one object before it is given up
@@ -165,12 +166,14 @@ def sample(kind: str, ground: Ground, rng: np.random.Generator, held_out: bool) 
     limit = float(rng.uniform(0.12, 0.36))
     names, weights = _weights(kind)
     placed: list[Placed] = []
-    for _ in range(3 * wanted):
+    for _ in range(4 * wanted):
         name = names[int(rng.choice(len(names), p=weights))]
         color = _color(name, rng, held_out)
         if placed and rng.random() < 0.16:
             name = placed[-1].name
             color = placed[-1].color if rng.random() < 0.6 else _color(name, rng, held_out)
+        if sum(p.name == name for p in placed) >= MAX_ALIKE:
+            continue
         shade, flip = int(rng.integers(SHADES)), bool(rng.random() < 0.5)
         for _ in range(_TRIES):
             left, top, width, height, depth = _place(name, kind, ground, rng)

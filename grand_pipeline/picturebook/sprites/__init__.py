@@ -57,7 +57,7 @@ def aspect(name: str) -> tuple[float, float]:
 
 @lru_cache(maxsize=1024)
 def sprite(name: str, color: str, shade: int) -> Image.Image:
-    """The RGBA picture of a class in a colour; do not change it, it is shared.
+    """The picture of a class in a colour, mode RGBa; do not change it, it is shared.
 
     `shade` (0 .. SHADES - 1) is the tone of the colour: a little darker, plain, a little lighter.
     """

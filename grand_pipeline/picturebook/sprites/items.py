@@ -95,7 +95,7 @@ def chair(pen: Pen, c: Rgb) -> None:
 
 def table(pen: Pen, c: Rgb) -> None:
     """Checked cloth with a hanging scalloped edge on wooden legs."""
-    other = WHITE if luminance(c) < 225 else (120, 170, 220)
+    other = WHITE if luminance(c) < 225 else (200, 198, 206)
     for x in (9, 80):
         pen.rect((x, 28, x + 10, 61), WOOD)
     pen.rect((1, 2, 99, 32), c, r=3)

@@ -136,5 +136,5 @@ class Pen:
         self._use(base)
 
     def finish(self) -> Image.Image:
-        """The sprite at its final resolution."""
-        return self.canvas.reduce(SUPERSAMPLE)
+        """The sprite at its final resolution, with premultiplied alpha (mode RGBa)."""
+        return self.canvas.convert("RGBa").reduce(SUPERSAMPLE)

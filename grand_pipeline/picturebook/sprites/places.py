@@ -113,22 +113,20 @@ def tent(pen: Pen, c: Rgb) -> None:
         for i, x in enumerate(range(-2, 108, 6)):
             zigzag += [x, 66 if i % 2 else 57]
         p.line(contrast(c), 3.2, *zigzag)
-        for i in range(4):
-            p.ell(50 + (i % 2) * 8 - 4, 24 + i * 9, 0.1, 0.1, c, edge=False)
-        p.line(darker(c, 0.35), 2, 50, 12, 26, 74)
-        p.line(darker(c, 0.35), 2, 50, 12, 74, 74)
+        p.line(darker(c, 0.35), 2, 50, 12, 22, 74)
+        p.line(darker(c, 0.35), 2, 50, 12, 78, 74)
 
     pen.clip(lambda p: p.poly(c, 50, 15, 93, 72, 7, 72, edge=False), border)
-    pen.poly((62, 48, 44), 50, 30, 64, 73, 36, 73)
-    pen.poly((250, 232, 190), 50, 30, 38, 73, 28, 73)
-    pen.poly((250, 232, 190), 50, 30, 62, 73, 72, 73)
+    pen.poly((62, 48, 44), 50, 34, 62, 73, 38, 73)
+    pen.poly((250, 232, 190), 50, 34, 39, 73, 33, 73)
+    pen.poly((250, 232, 190), 50, 34, 61, 73, 67, 73)
     for x in (1, 96):
         pen.rect((x, 69, x + 3, 74), WOOD)
 
 
 def lighthouse(pen: Pen, c: Rgb) -> None:
     """Tall tapering tower with broad rings of the main colour, yellow lamp room."""
-    other = WHITE if luminance(c) < 225 else (150, 190, 224)
+    other = WHITE if luminance(c) < 225 else (196, 192, 200)
     pen.poly((120, 116, 122), 2, 99, 8, 88, 42, 88, 48, 99)
     pen.poly(c, 16, 28, 34, 28, 41, 92, 9, 92)
 

@@ -158,18 +158,18 @@ def bicycle(pen: Pen, c: Rgb) -> None:
         for k in range(6):
             dx, dy = 15 * cos(k * pi / 6), 15 * sin(k * pi / 6)
             pen.line((120, 124, 132), 1.1, x - dx, 45 - dy, x + dx, 45 + dy)
-        pen.arc((x - 22, 23, x + 22, 67), (190, 330), OUTLINE, 6.4)
-        pen.arc((x - 21, 24, x + 21, 66), (192, 328), c, 4.4)
-    for width, color in ((8.4, OUTLINE), (5.4, c)):
+        pen.arc((x - 22, 23, x + 22, 67), (180, 345), OUTLINE, 8.4)
+        pen.arc((x - 21, 24, x + 21, 66), (182, 343), c, 6.4)
+    for width, color in ((10.4, OUTLINE), (7.4, c)):
         pen.line(color, width, 21, 45, 38, 20, 70, 20, 48, 46, 21, 45)
         pen.line(color, width, 34, 14, 48, 46)
         pen.line(color, width, 68, 8, 79, 45)
     pen.rect((24, 7, 44, 14), (70, 50, 40), r=3)
     pen.line(OUTLINE, 3.6, 70, 6, 60, 4)
-    pen.rect((73, 3, 97, 20), c, r=2)
-    for x in (79, 85, 91):
-        pen.line(darker(c, 0.4), 1.6, x, 5, x, 18)
-    pen.line(darker(c, 0.4), 1.6, 74, 11, 96, 11)
+    pen.rect((72, 3, 99, 23), c, r=2)
+    for x in (78, 85, 92):
+        pen.line(darker(c, 0.4), 1.6, x, 5, x, 21)
+    pen.line(darker(c, 0.4), 1.6, 74, 13, 97, 13)
     pen.ell(48, 46, 6, 6, (110, 112, 120))
 
 
