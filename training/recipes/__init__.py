@@ -1,0 +1,1 @@
+"""Recipes: a configuration dataclass and a `main` that reads top to bottom."""
