@@ -205,7 +205,7 @@ class Caption:
 
 @dataclass(frozen=True)
 class DenseCaption:
-    """The grounded dense caption; `verified` says that every claim was checked against the graph."""
+    """The grounded dense caption; `verified`: every claim was checked against the graph."""
 
     text: str
     spans: tuple[Span, ...]

@@ -1,0 +1,187 @@
+"""The DAG, derived from what stages read and write; nobody draws an edge.
+
+A plan owns the fingerprints: a step's fingerprint hashes its stage's version and options, the
+identity of its weights and prompts, and its parents' fingerprints, so a change reruns that stage
+and its descendants and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from grand_pipeline import weights
+from grand_pipeline.columns import Column, Family
+from grand_pipeline.errors import PlanError, suggest
+from grand_pipeline.stage import Resources, Stage
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage in its place: which columns it gets from which steps, and its fingerprint."""
+
+    stage: Stage[Any]
+    inputs: tuple[tuple[str, str], ...]
+    """(column name, key of the step that writes it), sorted."""
+    fingerprint: str
+
+    @property
+    def key(self) -> str:
+        """Name in the plan and of the fragment folder."""
+        return self.stage.key
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Keys of the steps this one reads from, sorted."""
+        return tuple(sorted({writer for _, writer in self.inputs}))
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Names of the columns it writes."""
+        return tuple(column.name for column in self.stage.writes)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in an order in which every step comes after its parents."""
+
+    steps: tuple[Step, ...]
+
+    @cached_property
+    def by_key(self) -> dict[str, Step]:
+        """Steps by key."""
+        return {step.key: step for step in self.steps}
+
+    def step(self, key: str) -> Step:
+        """The step `key`. Raises PlanError that lists the keys."""
+        if key not in self.by_key:
+            raise PlanError(f"the plan has no stage '{key}'.{suggest(key, self.by_key)}")
+        return self.by_key[key]
+
+    def descendants(self, key: str) -> tuple[str, ...]:
+        """`key` and every step that needs it, directly or not, in plan order."""
+        found = {self.step(key).key}
+        for step in self.steps:
+            if found & set(step.parents):
+                found.add(step.key)
+        return tuple(step.key for step in self.steps if step.key in found)
+
+    def until(self, key: str) -> Plan:
+        """Only `key` and what it needs."""
+        needed = {self.step(key).key}
+        for step in reversed(self.steps):
+            if step.key in needed:
+                needed |= set(step.parents)
+        return Plan(tuple(step for step in self.steps if step.key in needed))
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the published rows: all steps together."""
+        return _hash(sorted(step.fingerprint for step in self.steps))
+
+
+def make_plan(stages: Sequence[Stage[Any]]) -> Plan:
+    """Order the stages by their columns.
+
+    Raises PlanError for a column with two writers, a read that nobody writes, or a cycle.
+    """
+    writers = _writers(stages)
+    inputs = {stage.key: _inputs(stage, writers) for stage in stages}
+    steps: dict[str, Step] = {}
+    waiting = list(stages)
+    while waiting:
+        ready = [s for s in waiting if all(w in steps for _, w in inputs[s.key])]
+        if not ready:
+            names = ", ".join(stage.key for stage in waiting)
+            raise PlanError(f"these stages wait for each other in a cycle: {names}")
+        for stage in ready:
+            parents = [steps[w].fingerprint for w in sorted({w for _, w in inputs[stage.key]})]
+            steps[stage.key] = Step(stage, inputs[stage.key], _fingerprint(stage, parents))
+        waiting = [stage for stage in waiting if stage.key not in steps]
+    return Plan(tuple(steps.values()))
+
+
+def check_fits(plan: Plan, nodes: Iterable[Resources]) -> None:
+    """Refuse a plan with a stage that no single node can hold; the message is a table.
+
+    `nodes` give each node's cpus, gpus and memory. Raises PlanError.
+    """
+    sizes = list(nodes)
+    misfits = [
+        step for step in plan.steps if not any(_holds(n, step.stage.resources) for n in sizes)
+    ]
+    if not misfits:
+        return
+    rows = [("", "cpus", "gpus", "memory GB")]
+    rows += [(f"stage {s.key}", *_amounts(s.stage.resources)) for s in misfits]
+    rows += [(f"node {i}", *_amounts(node)) for i, node in enumerate(sizes)]
+    table = "\n".join(f"  {a:<32}{b:>8}{c:>8}{d:>12}" for a, b, c, d in rows)
+    hint = f"--set {misfits[0].key}.resources.gpus=0"
+    raise PlanError(f"no node can hold these stages:\n{table}\nAdd a node or ask less, e.g. {hint}")
+
+
+def _holds(node: Resources, need: Resources) -> bool:
+    return node.cpus >= need.cpus and node.gpus >= need.gpus and node.memory_gb >= need.memory_gb
+
+
+def _amounts(resources: Resources) -> tuple[str, str, str]:
+    return f"{resources.cpus:g}", f"{resources.gpus:g}", f"{resources.memory_gb:.1f}"
+
+
+def _writers(stages: Sequence[Stage[Any]]) -> dict[str, str]:
+    writers: dict[str, str] = {}
+    for stage in stages:
+        for column in stage.writes:
+            if column.name in writers:
+                raise PlanError(
+                    f"column '{column.name}' has two writers, '{writers[column.name]}' and "
+                    f"'{stage.key}'; remove one of them from the preset"
+                )
+            writers[column.name] = stage.key
+    return writers
+
+
+def _inputs(stage: Stage[Any], writers: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for read in stage.reads:
+        names = _members(read, writers)
+        if not names:
+            written = ", ".join(sorted(writers)) or "(none)"
+            what = f"{read.name}.*" if isinstance(read, Family) else read.name
+            raise PlanError(
+                f"stage '{stage.key}' reads column '{what}', which no stage of the plan writes. "
+                f"Written columns: {written}. Add a stage that writes it."
+            )
+        found.update({name: writers[name] for name in names})
+    return tuple(sorted(found.items()))
+
+
+def _members(read: Column[Any] | Family[Any], writers: dict[str, str]) -> list[str]:
+    if isinstance(read, Family):
+        return [name for name in writers if read.owns(name)]
+    return [read.name] if read.name in writers else []
+
+
+def _fingerprint(stage: Stage[Any], parents: list[str]) -> str:
+    # Imported by name: prompts is a data package above the engine, and only its digest matters.
+    digest = importlib.import_module("prompts").digest if stage.prompts else None
+    return _hash(
+        {
+            "stage": f"{type(stage).__module__}.{type(stage).__qualname__}",
+            "version": stage.version,
+            "options": stage.options(),
+            "weights": {model: weights.digest(model) for model in stage.models},
+            "prompts": {name: digest(name) for name in stage.prompts} if digest else {},
+            "parents": parents,
+        }
+    )
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

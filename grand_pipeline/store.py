@@ -1,0 +1,197 @@
+"""The run directory: images in immutable shards, one fragment per (stage, shard), published rows.
+
+    RUN/run.json                        schema version, resolved preset, package version, created
+    RUN/images/<shard>.parquet          one row per distinct image content
+    RUN/stages/<key>/<shard>.parquet    a step's columns, keyed by image_id
+    RUN/stages/<key>/.shelf/<fingerprint>/<shard>.parquet   superseded fragments, kept for reverting
+    RUN/annotations/<shard>.parquet     the published rows
+
+A fragment is done if its footer holds the wanted fingerprint and its shard's digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from grand_pipeline import __version__, codec, publication
+from grand_pipeline.columns import IMAGE_SCHEMA, Annotation, Column, ImageRow
+from grand_pipeline.errors import RunError
+
+SCHEMA_VERSION = 1
+ANNOTATIONS = "annotations"
+ERROR = "_error"
+"""Why this image has no values: the stage's own failure."""
+SKIPPED = "_skipped"
+"""Key of the step (or "ingest") whose failure left nothing to work on."""
+
+State = Literal["done", "stale", "missing"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory. Reading needs no lock; only `build` writes, under one (see `lock`)."""
+
+    root: Path
+
+    @staticmethod
+    def open(root: Path | str) -> Run:
+        """An existing run. Raises RunError when there is none or its schema is another."""
+        run = Run(Path(root))
+        try:
+            version = run.info()["schema_version"]
+        except FileNotFoundError:
+            raise RunError(f"'{root}' is no run directory: it has no run.json") from None
+        except (json.JSONDecodeError, KeyError):
+            raise RunError(f"'{root}/run.json' is not readable as a run's description") from None
+        if version != SCHEMA_VERSION:
+            raise RunError(f"'{root}' has schema {version}; this version reads {SCHEMA_VERSION}")
+        return run
+
+    @staticmethod
+    def create(root: Path | str, preset: Mapping[str, Any]) -> Run:
+        """Open the run at `root`, made if absent, and record `preset` as its resolved preset."""
+        run = Run(Path(root))
+        if run._info.exists():
+            created = Run.open(root).info()["created"]
+        elif run.root.exists() and any(p.name != ".lock" for p in run.root.iterdir()):
+            raise RunError(f"'{root}' is not empty and no run; give --out a new or empty folder")
+        else:
+            created = datetime.now(UTC).isoformat(timespec="seconds")
+        info = {
+            "schema_version": SCHEMA_VERSION,
+            "package_version": __version__,
+            "created": created,
+            "preset": preset,
+        }
+        publication.replace(json.dumps(info, indent=2).encode(), run._info)
+        return run
+
+    @property
+    def _info(self) -> Path:
+        return self.root / "run.json"
+
+    def info(self) -> dict[str, Any]:
+        """Content of run.json."""
+        found: dict[str, Any] = json.loads(self._info.read_text("utf-8"))
+        return found
+
+    # Images
+
+    def shards(self) -> list[str]:
+        """Names of all shards, in order."""
+        return sorted(path.stem for path in (self.root / "images").glob("*.parquet"))
+
+    def images_path(self, shard: str) -> Path:
+        """Where the image rows of a shard are."""
+        return self.root / "images" / f"{shard}.parquet"
+
+    def shard_images(self, shard: str) -> list[ImageRow]:
+        """The image rows of one shard, in their fixed order."""
+        table = pq.read_table(self.images_path(shard), schema=IMAGE_SCHEMA)
+        return [codec.decode(ImageRow, plain) for plain in table.to_pylist()]
+
+    def images(self) -> Iterator[ImageRow]:
+        """All image rows."""
+        for shard in self.shards():
+            yield from self.shard_images(shard)
+
+    def add_shard(self, rows: Sequence[ImageRow]) -> str:
+        """Commit a new shard with these images; returns its name."""
+        taken = self.shards()
+        shard = f"{int(taken[-1]) + 1 if taken else 0:05d}"
+        table = pa.Table.from_pylist([codec.encode(row) for row in rows], schema=IMAGE_SCHEMA)
+        footer = {"digest": digest_of([row.image_id for row in rows]), "rows": str(len(rows))}
+        if not publication.publish(table, self.images_path(shard), footer):
+            raise RunError(f"shard {shard} of '{self.root}' appeared while it was being written")
+        return shard
+
+    def shard_digest(self, shard: str) -> str:
+        """Digest of the shard's ordered image ids."""
+        found = publication.metadata(self.images_path(shard))
+        if found is None:
+            raise RunError(f"'{self.images_path(shard)}' is missing or damaged")
+        return found["digest"]
+
+    # Fragments
+
+    def fragment(self, key: str, shard: str) -> Path:
+        """Where step `key` keeps its columns for `shard`."""
+        folder = self.root / ANNOTATIONS if key == ANNOTATIONS else self.root / "stages" / key
+        return folder / f"{shard}.parquet"
+
+    def state(self, key: str, shard: str, fingerprint: str) -> State:
+        """Whether the fragment is done, stale (another fingerprint or image list) or missing."""
+        found = publication.metadata(self.fragment(key, shard))
+        if found is None:
+            return "missing"
+        wanted = (fingerprint, self.shard_digest(shard))
+        return "done" if (found.get("fingerprint"), found.get("digest")) == wanted else "stale"
+
+    def restore(self, key: str, shard: str, fingerprint: str) -> bool:
+        """Take a shelved fragment of this fingerprint back, so that reverting costs nothing."""
+        shelved = self._shelf(key, shard, fingerprint)
+        found = publication.metadata(shelved)
+        if found is None or found.get("digest") != self.shard_digest(shard):
+            return False
+        self._shelve(key, shard)
+        publication.move(shelved, self.fragment(key, shard))
+        return True
+
+    def commit(self, key: str, shard: str, table: pa.Table, footer: Mapping[str, str]) -> bool:
+        """Publish a fragment; a superseded one is shelved first. False if another was faster."""
+        if self.state(key, shard, footer["fingerprint"]) != "done":
+            self._shelve(key, shard)
+        return publication.publish(table, self.fragment(key, shard), footer)
+
+    def discard(self, key: str, shard: str) -> None:
+        """Forget a fragment, so that it is computed again."""
+        self.fragment(key, shard).unlink(missing_ok=True)
+
+    def read(self, key: str, shard: str, columns: Sequence[str]) -> dict[str, list[Any]]:
+        """Plain values of `columns` of a committed fragment, in shard order."""
+        table = pq.read_table(self.fragment(key, shard), columns=list(columns))
+        return {name: table.column(name).to_pylist() for name in columns}
+
+    def column(self, key: str, column: Column[Any]) -> Iterator[tuple[str, Any]]:
+        """(image_id, decoded value) of one column over all committed shards; nulls left out."""
+        for shard in self.shards():
+            if self.fragment(key, shard).exists():
+                values = self.read(key, shard, ["image_id", column.name])
+                for image_id, plain in zip(values["image_id"], values[column.name], strict=True):
+                    if plain is not None:
+                        yield image_id, column.decode(plain)
+
+    def annotations(self) -> Iterator[Annotation]:
+        """The published rows of all committed shards."""
+        for shard in self.shards():
+            path = self.fragment(ANNOTATIONS, shard)
+            if path.exists():
+                for plain in pq.read_table(path).to_pylist():
+                    yield codec.decode(Annotation, plain)
+
+    def _shelf(self, key: str, shard: str, fingerprint: str) -> Path:
+        return self.fragment(key, shard).parent / ".shelf" / fingerprint / f"{shard}.parquet"
+
+    def _shelve(self, key: str, shard: str) -> None:
+        path = self.fragment(key, shard)
+        found = publication.metadata(path)
+        mark = (found or {}).get("fingerprint", "")
+        if found is not None and re.fullmatch(r"[0-9a-f]+", mark):
+            publication.move(path, self._shelf(key, shard, mark))
+        else:
+            path.unlink(missing_ok=True)
+
+
+def digest_of(image_ids: Sequence[str]) -> str:
+    """Digest of an ordered list of image ids."""
+    return hashlib.sha256("\n".join(image_ids).encode()).hexdigest()[:32]
