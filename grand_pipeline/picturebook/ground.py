@@ -70,7 +70,8 @@ def _water(draw: ImageDraw.ImageDraw, rng: Rng, size: int) -> None:
     for _ in range(120):
         x, t = rng.uniform(-0.1, 1) * size, rng.uniform(0, 1)
         w, y = (0.03 + 0.05 * t) * size, t * size
-        draw.arc((x, y, x + w, y + w * 0.5), 20, 160, fill=(216, 242, 246), width=max(1, size // 128))
+        box, width = (x, y, x + w, y + w * 0.5), max(1, size // 128)
+        draw.arc(box, 20, 160, fill=(216, 242, 246), width=width)
 
 
 def _road(draw: ImageDraw.ImageDraw, rng: Rng, size: int) -> None:
@@ -91,8 +92,8 @@ def _wall(draw: ImageDraw.ImageDraw, rng: Rng, size: int) -> None:
         draw.rectangle((x, 0, x + step * 0.3, size), fill=(231, 198, 190))
         for j in range(12):
             y = (j + 0.5 * (k % 2)) * size / 11
-            r = size * 0.007
-            draw.ellipse((x + step * 0.65 - r, y - r, x + step * 0.65 + r, y + r), fill=(250, 236, 228))
+            cx, r = x + step * 0.65, size * 0.007
+            draw.ellipse((cx - r, y - r, cx + r, y + r), fill=(250, 236, 228))
 
 
 def _floor(draw: ImageDraw.ImageDraw, rng: Rng, size: int) -> None:
@@ -145,7 +146,7 @@ class Ground:
     def depth_at(self, row: float) -> float:
         """Relative inverse depth of the ground plane at an image row."""
         t = (row - self.horizon) / (self.image.shape[0] - self.horizon)
-        return self.far + (self.near - self.far) * min(1.0, max(0.0, t))
+        return float(self.far + (self.near - self.far) * min(1.0, max(0.0, t)))
 
 
 def _borders(kind: str, rng: Rng) -> tuple[tuple[tuple[str, float], ...], float]:

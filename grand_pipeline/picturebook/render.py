@@ -10,7 +10,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from grand_pipeline.picturebook.ground import Ground, depth_map, make_ground
-from grand_pipeline.picturebook.scene import MIN_SIDE, MIN_VISIBLE, Placed, Scene, SceneObject, sample
+from grand_pipeline.picturebook.scene import (
+    MIN_SIDE,
+    MIN_VISIBLE,
+    Placed,
+    Scene,
+    SceneObject,
+    sample,
+)
 from grand_pipeline.picturebook.sprites import sprite
 from grand_pipeline.picturebook.vocabulary import SCENES
 
@@ -68,7 +75,7 @@ def _paint(masks: list[Mask], placed: list[Placed], size: int) -> npt.NDArray[np
 
 def _tight_box(mask: Mask, left: int = 0, top: int = 0) -> tuple[int, int, int, int]:
     """Half-open box xyxy of the true pixels (there must be some), moved by (left, top)."""
-    rows, columns = mask.any(axis=1), mask.any(axis=0)
+    rows, columns = np.any(mask, axis=1), np.any(mask, axis=0)
     y0, x0 = int(rows.argmax()), int(columns.argmax())
     y1, x1 = len(rows) - int(rows[::-1].argmax()), len(columns) - int(columns[::-1].argmax())
     return x0 + left, y0 + top, x1 + left, y1 + top
@@ -132,8 +139,9 @@ def _compose(ground: Ground, items: list[tuple[Placed, Image.Image]]) -> Image.I
         if item.on_ground:
             height = max(4, round(item.width * 0.16))
             shadow = _shadow_mask().resize((round(item.width * 1.06), height))
-            where = (item.left - round(item.width * 0.03), item.top + item.height - round(height * 0.6))
-            image.paste(_SHADOW, (*where, where[0] + shadow.width, where[1] + height), shadow)
+            x = item.left - round(item.width * 0.03)
+            y = item.top + item.height - round(height * 0.6)
+            image.paste(_SHADOW, (x, y, x + shadow.width, y + height), shadow)
     for item, picture in items:
         image.paste(picture, (item.left, item.top), picture)
     return image

@@ -55,7 +55,8 @@ def umbrella(pen: Pen, c: Rgb) -> None:
 def kite(pen: Pen, c: Rgb) -> None:
     """Diamond in two tones with spars and a round face, tail of bright bows."""
     pen.line(OUTLINE, 1.8, 38, 66, 46, 76, 34, 86, 44, 98)
-    for x, y, bow in ((44, 75, (255, 120, 170)), (36, 85, (255, 205, 40)), (43, 96, (80, 190, 230))):
+    bows = ((44, 75, (255, 120, 170)), (36, 85, (255, 205, 40)), (43, 96, (80, 190, 230)))
+    for x, y, bow in bows:
         pen.poly(bow, x, y, x - 9, y - 5, x - 9, y + 4)
         pen.poly(bow, x, y, x + 9, y - 4, x + 9, y + 3)
     pen.poly(c, 38, 1, 75, 30, 38, 68, 1, 30)
