@@ -36,7 +36,7 @@ def ball(pen: Pen, c: Rgb) -> None:
 
 def umbrella(pen: Pen, c: Rgb) -> None:
     """Dome of coloured and white gores with a scalloped rim on a long pole."""
-    other = WHITE if luminance(c) < 225 else (236, 120, 110)
+    other = WHITE if luminance(c) < 225 else (190, 186, 196)
     for width, color in ((4.6, OUTLINE), (2.4, WOOD)):
         pen.line(color, width, 50, 6, 50, 94)
     pen.arc((50, 84, 64, 99), (0, 180), OUTLINE, 4)
