@@ -1,0 +1,205 @@
+"""`build`, `rerun`, `status`: a run from the outside."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from grand_pipeline import ingest, lock, publication, runner, settings
+from grand_pipeline.columns import ImageRow
+from grand_pipeline.errors import TooManyFailedError, UserError
+from grand_pipeline.plan import Plan, check_fits, make_plan
+from grand_pipeline.stage import Resources
+from grand_pipeline.store import ANNOTATIONS, ERROR, Run
+from grand_pipeline.worker import Outcome
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `build` is asked to do."""
+
+    out: Path
+    preset: settings.Preset
+    images: Sequence[str] = ()
+    until: str | None = None
+    shard_size: int = 256
+    embed_images: bool = False
+    address: str | None = None
+    max_failed: int | None = None
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """What the caller wants to hear: phases, the work list (step -> shards to do), outcomes."""
+
+    phase: Callable[[str], None]
+    begin: Callable[[dict[str, int]], None]
+    report: Callable[[Outcome], None]
+
+
+def build(job: Job, watch: Watcher) -> Run:
+    """Ingest new images and bring every stage of the preset up to date.
+
+    Raises UserError for a plan or input that can not work, before any work is done;
+    TooManyFailedError when more images failed than `max_failed`.
+    """
+    plan = resolved_plan(job.preset, job.until)
+    if job.address is None:
+        check_fits(plan, [this_machine()])
+    with lock.hold(job.out) as token:
+        run = Run.create(job.out, _described(job.preset, job.until))
+        publication.sweep(run.root)
+        if job.images:
+            watch.phase("ingest")
+            _ingest(run, job)
+        if not run.shards():
+            raise UserError(f"nothing to annotate in {', '.join(job.images) or job.out}")
+        _execute(run, plan, token, job.address, watch)
+    _check_failed(run, plan, job.max_failed)
+    return run
+
+
+def rerun(run: Run, key: str, job: Job, watch: Watcher) -> Run:
+    """Compute stage `key` and its descendants again, with `job.preset`."""
+    plan = resolved_plan(job.preset, job.until)
+    again = [*plan.descendants(key), ANNOTATIONS]
+    with lock.hold(run.root):
+        for step in again:
+            for shard in run.shards():
+                run.discard(step, shard)
+    return build(replace(job, out=run.root, images=()), watch)
+
+
+def resolved_plan(preset: settings.Preset, until: str | None = None) -> Plan:
+    """The plan of a preset, cut at `until`."""
+    plan = make_plan(settings.stages(preset))
+    return plan.until(until) if until else plan
+
+
+def recorded_preset(run: Run) -> tuple[settings.Preset, str | None]:
+    """The preset that a run was last built with, and its `until`."""
+    info: dict[str, Any] = run.info()["preset"]
+    preset = settings.Preset(info["name"], info["description"], info["stages"])
+    return preset, info.get("until")
+
+
+def status(run: Run) -> dict[str, Any]:
+    """Counts of images and, per stage, of shards done, stale, missing and images failed."""
+    plan = resolved_plan(*recorded_preset(run))
+    rows = list(run.images())
+    unreadable = sum(row.error is not None for row in rows)
+    failures = failed_images(run, plan)
+    published = sum(1 for row in run.annotations() if not row.errors)
+    duplicates = sum(len(row.duplicates) for row in rows)
+    steps = [(step.key, step.fingerprint) for step in plan.steps]
+    stages = {
+        key: {
+            **{"done": 0, "stale": 0, "missing": 0},
+            **Counter(run.state(key, shard, fingerprint) for shard in run.shards()),
+            "failed": len(failures.get(key, {})),
+        }
+        for key, fingerprint in [*steps, (ANNOTATIONS, plan.fingerprint)]
+    }
+    return {
+        "found": len(rows) + duplicates,
+        "annotated": published,
+        "failed": len({image for failed in failures.values() for image in failed}),
+        "duplicate": duplicates,
+        "unreadable": unreadable,
+        "stages": stages,
+    }
+
+
+def failed_images(run: Run, plan: Plan) -> dict[str, dict[str, str]]:
+    """Step key -> image_id -> reason, over the committed fragments."""
+    failures: dict[str, dict[str, str]] = {}
+    for step in plan.steps:
+        for shard in run.shards():
+            if run.state(step.key, shard, step.fingerprint) == "done":
+                found = run.read(step.key, shard, ["image_id", ERROR])
+                pairs = zip(found["image_id"], found[ERROR], strict=True)
+                failed = {image: message for image, message in pairs if message is not None}
+                failures.setdefault(step.key, {}).update(failed)
+    return failures
+
+
+def this_machine() -> Resources:
+    """CPUs, GPUs and memory of this machine, without importing torch or starting Ray."""
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return Resources(len(os.sched_getaffinity(0)), gpus, memory)
+
+
+def _described(preset: settings.Preset, until: str | None) -> dict[str, Any]:
+    return {
+        "name": preset.name,
+        "description": preset.description,
+        "stages": preset.tables,
+        "until": until,
+    }
+
+
+def _ingest(run: Run, job: Job) -> None:
+    known = {row.image_id: row.uri for row in run.images()}
+    pending: list[ImageRow] = []
+    for row in ingest.scan(job.images, known=known, embed_bytes=job.embed_images):
+        pending.append(row)
+        if len(pending) == job.shard_size:
+            run.add_shard(pending)
+            pending = []
+    if pending:
+        run.add_shard(pending)
+
+
+def _execute(run: Run, plan: Plan, token: str, address: str | None, watch: Watcher) -> None:
+    done = Counter(task.step for task in runner.up_to_date(run, plan))
+    keys = [*(step.key for step in plan.steps), ANNOTATIONS]
+    todo = {key: len(run.shards()) - done[key] for key in keys if done[key] < len(run.shards())}
+    if not todo:
+        return
+    watch.phase("annotate")
+    watch.begin(todo)
+    with _ray(address, plan):
+        runner.execute(run, plan, token, watch.report)
+
+
+@contextmanager
+def _ray(address: str | None, plan: Plan) -> Iterator[None]:
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    quiet = {"log_to_driver": False, "include_dashboard": False, "logging_level": "ERROR"}
+    if address is None:
+        machine = this_machine()
+        ray.init(num_cpus=int(machine.cpus), num_gpus=int(machine.gpus), **quiet)
+    else:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        check_fits(plan, [_node(node) for node in ray.nodes() if node["Alive"]])
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _node(node: dict[str, Any]) -> Resources:
+    amounts = node["Resources"]
+    memory = amounts.get("memory", 0) / 2**30
+    return Resources(amounts.get("CPU", 0), amounts.get("GPU", 0), memory)
+
+
+def _check_failed(run: Run, plan: Plan, allowed: int | None) -> None:
+    failures = failed_images(run, plan)
+    count = len({image for failed in failures.values() for image in failed})
+    if count > (allowed or 0):
+        worst = ", ".join(f"{key}: {len(images)}" for key, images in failures.items() if images)
+        raise TooManyFailedError(
+            f"{count} images failed ({worst}); `grand status {run.root}` says why. Everything "
+            "else is annotated; --max-failed allows more."
+        )

@@ -1,0 +1,212 @@
+"""One (step, shard): read the declared columns, annotate in batches, commit one fragment.
+
+Runs anywhere: it knows neither Ray nor the driver. Images are fetched and decoded in threads
+while the model works; a batch that raises is taken again image by image, so that only the images
+at fault become error rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from grand_pipeline import __version__, images, lock
+from grand_pipeline.columns import Column, ImageRow
+from grand_pipeline.errors import AnnotationError, GrandError, ImageError, WorkerError
+from grand_pipeline.plan import Step
+from grand_pipeline.record import Record
+from grand_pipeline.stage import Row
+from grand_pipeline.store import ERROR, SKIPPED, Run
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_MESSAGE_LIMIT = 2000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one (step, shard)."""
+
+    step: str
+    shard: str
+    rows: int
+    failed: int
+    skipped: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """One image's values, or why there are none."""
+
+    values: Mapping[str, Any] | None
+    error: str | None = None
+    skipped: str | None = None
+
+
+def annotate_shard(run: Run, step: Step, model: Any, shard: str, token: str) -> Outcome:
+    """Annotate and commit one shard. Raises WorkerError when the run has another driver by now."""
+    begun = time.monotonic()
+    rows = run.shard_images(shard)
+    results = _annotate(step, model, rows, _inputs(run, step, shard, len(rows)))
+    if not lock.held_by(run.root, token):
+        raise WorkerError(f"run '{run.root}' has another driver; {step.key}/{shard} is not written")
+    footer = {
+        "fingerprint": step.fingerprint,
+        "digest": run.shard_digest(shard),
+        "rows": str(len(rows)),
+        "attempt": token,
+        "package_version": __version__,
+    }
+    run.commit(step.key, shard, _table(step, rows, results), footer)
+    return Outcome(
+        step=step.key,
+        shard=shard,
+        rows=len(rows),
+        failed=sum(result.error is not None for result in results),
+        skipped=sum(result.skipped is not None for result in results),
+        seconds=time.monotonic() - begun,
+    )
+
+
+def _inputs(run: Run, step: Step, shard: str, count: int) -> list[dict[str, Any]]:
+    """Per image: input column -> plain value, plus the parents' failures under their keys."""
+    inputs: list[dict[str, Any]] = [{} for _ in range(count)]
+    for parent in step.parents:
+        names = [name for name, writer in step.inputs if writer == parent]
+        values = run.read(parent, shard, [*names, ERROR, SKIPPED])
+        for name in names:
+            for row, value in zip(inputs, values[name], strict=True):
+                row[name] = value
+    return inputs
+
+
+def _annotate(
+    step: Step, model: Any, rows: Sequence[ImageRow], inputs: Sequence[dict[str, Any]]
+) -> list[Result]:
+    results = {
+        index: unable
+        for index, (row, given) in enumerate(zip(rows, inputs, strict=True))
+        if (unable := _unable(step, row, given)) is not None
+    }
+    todo = [index for index in range(len(rows)) if index not in results]
+    size = max(1, step.stage.batch_size)
+    batches = [todo[start : start + size] for start in range(0, len(todo), size)]
+
+    def prepare(batch: Sequence[int]) -> list[Record]:
+        records = [_record(rows[index], inputs[index]) for index in batch]
+        return _decoded(records) if step.stage.needs_image else records
+
+    # Records live for one batch only: a shard of large photographs would not fit decoded.
+    for batch, records in zip(batches, _ahead(prepare, batches), strict=True):
+        results.update(zip(batch, _batch(step, model, records), strict=True))
+    return [results[index] for index in range(len(rows))]
+
+
+def _unable(step: Step, row: ImageRow, given: Mapping[str, Any]) -> Result | None:
+    """A skipped result when the image or a needed column is not there.
+
+    Members of a family may be missing (a vote less) as long as one is present.
+    """
+    if row.error is not None:
+        return Result(None, skipped="ingest")
+    writer = dict(step.inputs)
+    for read in step.stage.reads:
+        if isinstance(read, Column):
+            names = [read.name]
+        else:
+            names = [name for name in given if read.owns(name)]
+        if all(given[name] is None for name in names):
+            return Result(None, skipped=writer[names[0]])
+    return None
+
+
+def _record(row: ImageRow, given: Mapping[str, Any]) -> Record:
+    if row.width is None or row.height is None:
+        raise AnnotationError(f"image {row.image_id} has neither size nor error in images/")
+    return Record(row.image_id, row.uri, row.width, row.height, given, partial(_open, row))
+
+
+def _open(row: ImageRow) -> Image:
+    data = row.bytes if row.bytes is not None else images.read_bytes(row.uri)
+    if sha256(data).hexdigest()[:32] != row.image_id:
+        raise ImageError(f"'{row.uri}' has changed since it was ingested; build again to add it")
+    return images.decode(data)
+
+
+def _ahead(
+    prepare: Callable[[Sequence[int]], list[Record]], batches: Sequence[Sequence[int]]
+) -> Iterator[list[Record]]:
+    """`prepare` of every batch in order, the next one under way while this one is in use."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as thread:
+        coming = deque(thread.submit(prepare, batch) for batch in batches[:1])
+        for following in [*batches[1:], None][: len(batches)]:
+            if following is not None:
+                coming.append(thread.submit(prepare, following))
+            yield coming.popleft().result()
+
+
+def _decoded(records: list[Record]) -> list[Record]:
+    for record in records:
+        # A failure is not lost: the access inside `annotate` raises again, for this image alone.
+        _attempt(partial(getattr, record, "image"))
+    return records
+
+
+def _batch(step: Step, model: Any, records: Sequence[Record]) -> list[Result]:
+    together = _attempt(partial(_checked, step, model, records))
+    if isinstance(together, list):
+        return together
+    if len(records) == 1:
+        return [Result(None, error=together)]
+    return [result for record in records for result in _batch(step, model, [record])]
+
+
+def _checked(step: Step, model: Any, records: Sequence[Record]) -> list[Result]:
+    rows = step.stage.annotate(model, records)
+    if len(rows) != len(records):
+        raise AnnotationError(
+            f"stage '{step.key}' returned {len(rows)} rows for {len(records)} images"
+        )
+    return [Result(_encoded(step, row)) for row in rows]
+
+
+def _encoded(step: Step, row: Row) -> dict[str, Any]:
+    written = {column.name: column.encode(value) for column, value in row.items()}
+    if set(written) != set(step.writes):
+        raise AnnotationError(
+            f"stage '{step.key}' declares {sorted(step.writes)} but returned {sorted(written)}"
+        )
+    for column in step.stage.writes:
+        # Converting here pins a value of the wrong type on its image, not on the whole shard.
+        pa.array([written[column.name]], type=column.type)
+    return written
+
+
+def _attempt(call: Callable[[], Any]) -> Any:
+    """The call's value, or its failure as a text: whatever a model raises must stay one row."""
+    try:
+        return call()
+    except GrandError as error:
+        return str(error)[:_MESSAGE_LIMIT]
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:_MESSAGE_LIMIT]
+
+
+def _table(step: Step, rows: Sequence[ImageRow], results: Sequence[Result]) -> pa.Table:
+    columns = {"image_id": pa.array([row.image_id for row in rows], pa.string())}
+    for column in step.stage.writes:
+        values = [None if r.values is None else r.values[column.name] for r in results]
+        columns[column.name] = pa.array(values, column.type)
+    columns[ERROR] = pa.array([result.error for result in results], pa.string())
+    columns[SKIPPED] = pa.array([result.skipped for result in results], pa.string())
+    return pa.table(columns)
