@@ -153,13 +153,13 @@ def _borders(kind: str, rng: Rng) -> tuple[tuple[tuple[str, float], ...], float]
     """Stuff names with their lower borders (fractions of the height) and the horizon."""
     u = rng.uniform
     if kind == "meadow":
-        h = u(0.28, 0.46)
+        h = u(0.31, 0.46)
         return (("sky", h), ("grass", 1.0)), h
     if kind == "beach":
-        h = u(0.26, 0.38)
+        h = u(0.3, 0.4)
         return (("sky", h), ("water", h + u(0.2, 0.3)), ("sand", 1.0)), h
     if kind == "street":
-        h = u(0.28, 0.42)
+        h = u(0.31, 0.42)
         return (("sky", h), ("grass", h + u(0.1, 0.18)), ("road", 1.0)), h
     if kind == "living room":
         h = u(0.4, 0.56)

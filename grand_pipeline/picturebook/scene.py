@@ -140,15 +140,15 @@ def _place(
     side = min(0.58, max(1.06 * MIN_SIDE, side)) * size
     stretch = 0.94 + 0.12 * float(rng.random())
     fw, fh = aspect(name)
+    air = ground.horizon - 0.05 * size - 1  # rows in which things fly and hang
+    if thing.slot in ("sky", "wall"):
+        side = min(side, air * stretch / fh)
     width, height = round(side * fw * stretch), round(side * fh / stretch)
     left = round(-0.1 * width + float(x) * (size - 0.8 * width))
     if thing.slot in ("ground", "water"):
         return left, round(row) - height, width, height, depth
-    lowest = ground.horizon - height * (1.0 if thing.slot == "wall" else 0.75)
-    top = round(1 + float(rng.random()) * max(2.0, lowest - 3))
-    if thing.slot == "sky":
-        depth = max(depth, ground.depth_at(top + height) + 0.02)
-    return left, top, width, height, min(1.0, depth)
+    top = 1 + int(float(rng.random()) * max(0.0, air - height))
+    return left, top, width, height, depth
 
 
 def _crowded(box: tuple[int, int, int, int], placed: list[Placed], limit: float) -> bool:

@@ -108,7 +108,7 @@ HYPERNYMS: tuple[str, ...] = tuple(dict.fromkeys(thing.hypernym for thing in THI
 
 SYNONYMS: dict[str, str] = {
     synonym: thing.name for thing in THINGS.values() for synonym in thing.synonyms
-} | {"sea": "water", "lawn": "grass", "street": "road", "meadow": "grass"}
+} | {"sea": "water", "lawn": "grass"}
 
 # Colour and class pairs that training never sees: both words are seen often, only not together.
 HELD_OUT: frozenset[tuple[str, str]] = frozenset(
