@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grand_pipeline import lock
+from grand_pipeline.columns import ImageRow
+from grand_pipeline.errors import WorkerError
+from grand_pipeline.plan import Plan, make_plan
+from grand_pipeline.stage import Stage
+from grand_pipeline.store import ERROR, SKIPPED, Run
+from grand_pipeline.worker import Outcome, annotate_shard
+from tests.fakes import Brightness, Caption, Graph, Scripted, make_run
+
+
+def annotate(run: Run, plan: Plan, key: str, shard: str = "00000") -> Outcome:
+    step = plan.step(key)
+    with lock.hold(run.root) as token:
+        return annotate_shard(run, step, step.stage.load("cpu"), shard, token)
+
+
+def chain(*stages: Stage[Any]) -> Plan:
+    return make_plan(stages)
+
+
+def test_values_flow_from_stage_to_stage(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    plan = chain(Brightness(), Caption(), Graph())
+    for step in plan.steps:
+        outcome = annotate(run, plan, step.key)
+        assert (outcome.rows, outcome.failed, outcome.skipped) == (3, 0, 0)
+    texts = run.read("graph", "00000", ["scene_graph"])["scene_graph"]
+    assert texts == ["MEAN FAKE 2.33", "MEAN FAKE 2.67", "MEAN FAKE 3.00"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_one_bad_image_fails_alone(tmp_path: Path, batch_size: int) -> None:
+    run = make_run(tmp_path)
+    plan = chain(Brightness(poison=("0001.png",), batch_size=batch_size), Caption())
+    assert annotate(run, plan, "brightness.fake").failed == 1
+    values = run.read("brightness.fake", "00000", ["tags.fake", ERROR])
+    assert [value is None for value in values["tags.fake"]] == [False, True, False]
+    assert values[ERROR] == [None, "ValueError: poisoned by 0001.png", None]
+    assert annotate(run, plan, "caption.fake").skipped == 1
+    assert run.read("caption.fake", "00000", [SKIPPED])[SKIPPED] == [None, "brightness.fake", None]
+
+
+def test_a_family_reader_does_with_the_members_that_are_left(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    plan = chain(Brightness(poison=("0001.png",)), Brightness(source="other"), Caption())
+    for step in plan.steps:
+        annotate(run, plan, step.key)
+    texts = run.read("caption.fake", "00000", ["captions.fake"])["captions.fake"]
+    assert texts[0] == "mean fake 2.33, mean other 2.33"
+    assert texts[1] == "mean other 2.67"
+
+
+def test_changed_and_missing_files_become_error_rows(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    rows = run.shard_images("00000")
+    Path(rows[0].uri).write_bytes(Path(rows[1].uri).read_bytes())
+    Path(rows[2].uri).unlink()
+    plan = chain(Brightness())
+    assert annotate(run, plan, "brightness.fake").failed == 2
+    errors = run.read("brightness.fake", "00000", [ERROR])[ERROR]
+    assert "has changed since it was ingested" in errors[0]
+    assert errors[1] is None
+    assert rows[2].uri in errors[2]
+
+
+def test_unreadable_image_is_skipped(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", {})
+    run.add_shard([ImageRow("ab", "/x.jpg", (), None, None, None, "truncated", None)])
+    plan = chain(Brightness())
+    outcome = annotate(run, plan, "brightness.fake")
+    assert (outcome.rows, outcome.failed, outcome.skipped) == (1, 0, 1)
+    assert run.read("brightness.fake", "00000", [SKIPPED])[SKIPPED] == ["ingest"]
+
+
+ROW = (("scene_graph", "text"),)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ((ROW,), "returned 1 rows for 3 images"),
+        (((("wrong", "text"),),), "declares ['scene_graph'] but returned ['wrong']"),
+        (((("scene_graph", 3.5),),), "ArrowTypeError"),
+    ],
+)
+def test_broken_promises_are_errors_of_the_rows(
+    tmp_path: Path, rows: tuple[Any, ...], message: str
+) -> None:
+    run = make_run(tmp_path)
+    batch_size = 8 if "rows for" in message else 1
+    plan = chain(Scripted(rows=rows, batch_size=batch_size))
+    step = plan.step("scripted")
+    with lock.hold(run.root) as token:
+        annotate_shard(run, step, None, "00000", token)
+    errors = run.read("scripted", "00000", [ERROR])[ERROR]
+    # A stage that answers one row for a batch of three answers well for each image alone.
+    assert errors == [None] * 3 if "rows for" in message else all(message in e for e in errors)
+
+
+def test_a_worker_of_a_dead_driver_commits_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    plan = chain(Brightness())
+    step = plan.steps[0]
+    with lock.hold(run.root) as old:
+        pass
+    with lock.hold(run.root), pytest.raises(WorkerError, match="another driver"):
+        annotate_shard(run, step, 1.0, "00000", old)
+    assert run.state(step.key, "00000", step.fingerprint) == "missing"
