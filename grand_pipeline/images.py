@@ -1,0 +1,234 @@
+"""Bytes of any picture file to one EXIF-upright 8-bit RGB image, or a precise reason why not.
+
+Nothing else in the project decodes files, so orientation, transparency and bit depth are decided
+here and once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from grand_pipeline.errors import ImageError, MissingDependencyError, suggest
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "PPM")
+"""Pillow's names of what is read. A closed list: some other Pillow formats start programs."""
+
+MAX_PIXELS = 178_000_000
+"""Pixels of the largest accepted picture: just under Pillow's own hard limit."""
+
+MIN_SIDE = 8
+"""Pixels of the shortest accepted side: below this there is nothing to annotate."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION_TAG = 0x0112
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"mif1", b"msf1")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a full decode found: pixels of the EXIF-upright image, and the file format."""
+
+    width: int
+    height: int
+    format: str
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The first frame as EXIF-upright RGB; transparency is laid over white.
+
+    16-bit greys are scaled by their full range; 32-bit ones, which have no fixed white, from their
+    own minimum to maximum. Raises ImageError with the reason.
+    """
+    return _decode(data, max_pixels)[0]
+
+
+def probe(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Probe:
+    """Size and format after decoding every pixel. Raises ImageError like `decode`."""
+    image, name = _decode(data, max_pixels)
+    return Probe(image.width, image.height, name)
+
+
+def read_bytes(uri: str) -> bytes:
+    """Content of a local path, a `file://` URI or any fsspec URI (`s3://`, `memory://`).
+
+    Raises ImageError when it can not be read and MissingDependencyError when the URI's scheme
+    needs a package that is not installed.
+    """
+    try:
+        if "://" not in uri or uri.startswith("file://"):
+            return Path(local_path(uri)).read_bytes()
+        return _read_remote(uri)
+    except OSError as error:
+        raise ImageError(f"cannot read '{uri}': {error.strerror or error}") from None
+
+
+def local_path(uri: str) -> str:
+    """The path of a local uri. `file://` URIs are percent-encoded bytes, so any name fits."""
+    if uri.startswith("file://"):
+        return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
+    return uri
+
+
+def opener(uri: str, data: bytes | None) -> Callable[[], Image.Image]:
+    """What `record.Record` opens its image with: embedded `data` if there, else the uri."""
+    return partial(_open, uri, data)
+
+
+def _open(uri: str, data: bytes | None) -> Image.Image:
+    return decode(read_bytes(uri) if data is None else data)
+
+
+def _read_remote(uri: str) -> bytes:
+    import fsspec
+
+    scheme = uri.partition("://")[0]
+    try:
+        with fsspec.open(uri, "rb") as file:
+            content: bytes = file.read()
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"reading {scheme}:// needs a package that is not installed ({error}); "
+            "for s3:// run: pip install 'grand-pipeline[s3]'"
+        ) from None
+    except ValueError as error:
+        known = suggest(scheme, fsspec.available_protocols())
+        raise ImageError(f"cannot read '{uri}': {error}.{known}") from None
+    return content
+
+
+def _decode(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
+    if not data:
+        raise ImageError("the file is empty (0 bytes)")
+    try:
+        with _quiet(), Image.open(BytesIO(data), formats=_formats()) as image:
+            name = {"MPO": "JPEG", "DIB": "BMP"}.get(str(image.format), str(image.format))
+            _check_size(image.size, max_pixels)
+            image.load()
+            return _upright(image, _rgb(image)), name
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(_unidentified(data)) from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"decompression bomb: {error}") from None
+    except Exception as error:
+        # Decoders raise whatever hostile bytes lead them to: OSError, SyntaxError, struct.error,
+        # zlib.error, ValueError, MemoryError. Each is a reason of this one file.
+        detail = str(error) or type(error).__name__
+        raise ImageError(f"damaged or truncated: {detail}") from None
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise ImageError(
+            f"decompression bomb: {width} x {height} is {width * height} pixels, "
+            f"more than the limit of {max_pixels}"
+        )
+    if min(size) < MIN_SIDE:
+        raise ImageError(f"too small: {width} x {height}; each side needs {MIN_SIDE} pixels")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _grey(image).convert("RGB")
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        # Straight from La there is no way to RGBA; through LA there is.
+        image = image.convert("LA") if image.mode == "La" else image
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """8-bit grey of a deep one."""
+    values = np.asarray(image).astype(np.float64)
+    low, high = 0.0, 65535.0
+    if image.mode in ("I", "F"):
+        values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+        low, high = float(values.min()), float(values.max())
+    scaled = (values - low) * (255.0 / max(high - low, 1e-12))
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def _upright(source: Image.Image, pixels: Image.Image) -> Image.Image:
+    """`pixels` turned as the EXIF of the loaded `source` asks.
+
+    Asked after loading: TIFF and HEIC are turned by their decoders, which then drop the tag.
+    """
+    try:
+        orientation = source.getexif().get(_ORIENTATION_TAG)
+    except Exception:  # Damaged EXIF of any kind is no reason to lose the picture.
+        orientation = None
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return pixels if turn is None else pixels.transpose(turn)
+
+
+def _unidentified(data: bytes) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS and "HEIF" not in _formats():
+        return "HEIC needs an optional package: pip install 'grand-pipeline[heic]'"
+    if not any(data):
+        return f"not an image: {len(data)} zero bytes"
+    return f"not an image, or damaged from the start; it begins with {data[:8]!r}"
+
+
+@lru_cache(maxsize=1)
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this installation reads."""
+    try:
+        import pillow_heif
+    except ImportError:
+        pass
+    else:
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_filters = warnings.catch_warnings()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Pillow's warnings (odd metadata) while any thread decodes.
+
+    `catch_warnings` swaps a global list, so overlapping uses in threads would restore it in the
+    wrong order; the first thread in swaps it and the last one out restores it.
+    """
+    global _quiet_depth, _quiet_filters
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\b")
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                _quiet_filters.__exit__(None, None, None)
