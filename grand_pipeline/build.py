@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from grand_pipeline import ingest, lock, publication, runner, settings
-from grand_pipeline.columns import ImageRow
 from grand_pipeline.errors import TooManyFailedError, UserError
 from grand_pipeline.plan import Plan, check_fits, make_plan
 from grand_pipeline.stage import Resources
@@ -145,15 +144,13 @@ def _described(preset: settings.Preset, until: str | None) -> dict[str, Any]:
 
 
 def _ingest(run: Run, job: Job) -> None:
-    known = {row.image_id: row.uri for row in run.images()}
-    pending: list[ImageRow] = []
-    for row in ingest.scan(job.images, known=known, embed_bytes=job.embed_images):
-        pending.append(row)
-        if len(pending) == job.shard_size:
-            run.add_shard(pending)
-            pending = []
-    if pending:
-        run.add_shard(pending)
+    known = ingest.known_of(run.images())
+    found = ingest.ingest(ingest.discover(job.images, skip=run.root), known=known)
+    if found.duplicates:
+        run.add_duplicates(found.duplicates)
+    for start in range(0, len(found.rows), job.shard_size):
+        rows = found.rows[start : start + job.shard_size]
+        run.add_shard([ingest.with_bytes(row) for row in rows] if job.embed_images else rows)
 
 
 def _execute(run: Run, plan: Plan, token: str, address: str | None, watch: Watcher) -> None:

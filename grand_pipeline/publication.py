@@ -10,46 +10,39 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 _TEMPORARY = ".tmp-"
+_ROW_GROUP = 64
 
 
 def publish(table: pa.Table, path: Path, metadata: Mapping[str, str]) -> bool:
     """Write `table` to `path` with `metadata` in its footer; False if `path` is already there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{_TEMPORARY}{path.stem}-{uuid.uuid4().hex}")
-    coded = {key.encode(): value.encode() for key, value in metadata.items()}
-    try:
-        with temporary.open("xb") as file:
-            pq.write_table(
-                table.replace_schema_metadata(coded), file, compression="zstd", row_group_size=64
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        return _link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-        _sync(path.parent)
+    with _written(path, partial(_write_table, table, metadata)) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        return True
+
+
+def replace_table(table: pa.Table, metadata: Mapping[str, str], path: Path) -> None:
+    """Atomically put `table` at `path`, over what was there."""
+    with _written(path, partial(_write_table, table, metadata)) as temporary:
+        temporary.replace(path)
 
 
 def replace(data: bytes, path: Path) -> None:
     """Atomically put `data` at `path`, over what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{_TEMPORARY}{path.stem}-{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    with _written(path, partial(_write_bytes, data)) as temporary:
         temporary.replace(path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def metadata(path: Path) -> dict[str, str] | None:
@@ -77,12 +70,30 @@ def sweep(folder: Path) -> int:
     return len(left)
 
 
-def _link(temporary: Path, path: Path) -> bool:
+@contextmanager
+def _written(path: Path, write: Callable[[BinaryIO], None]) -> Iterator[Path]:
+    """A flushed temporary file beside `path`; gone afterwards, and the folder flushed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{_TEMPORARY}{path.stem}-{uuid.uuid4().hex}")
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    return True
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+        _sync(path.parent)
+
+
+def _write_table(table: pa.Table, metadata: Mapping[str, str], file: BinaryIO) -> None:
+    coded = {key.encode(): value.encode() for key, value in metadata.items()}
+    marked = table.replace_schema_metadata(coded)
+    pq.write_table(marked, file, compression="zstd", row_group_size=_ROW_GROUP)
+
+
+def _write_bytes(data: bytes, file: BinaryIO) -> None:
+    file.write(data)
 
 
 def _sync(folder: Path) -> None:

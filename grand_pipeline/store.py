@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -109,11 +109,27 @@ class Run:
         """Commit a new shard with these images; returns its name."""
         taken = self.shards()
         shard = f"{int(taken[-1]) + 1 if taken else 0:05d}"
-        table = pa.Table.from_pylist([codec.encode(row) for row in rows], schema=IMAGE_SCHEMA)
-        footer = {"digest": digest_of([row.image_id for row in rows]), "rows": str(len(rows))}
+        table, footer = _image_table(rows)
         if not publication.publish(table, self.images_path(shard), footer):
             raise RunError(f"shard {shard} of '{self.root}' appeared while it was being written")
         return shard
+
+    def add_duplicates(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """List later-found uris of equal content, (image_id, uri), beside the first one.
+
+        The image list of a shard stays as it is, so nothing has to be annotated again.
+        """
+        more: dict[str, list[str]] = {}
+        for image_id, uri in pairs:
+            more.setdefault(image_id, []).append(uri)
+        for shard in self.shards():
+            rows = self.shard_images(shard)
+            if any(row.image_id in more for row in rows):
+                grown = [
+                    replace(row, duplicates=(*row.duplicates, *more.get(row.image_id, ())))
+                    for row in rows
+                ]
+                publication.replace_table(*_image_table(grown), self.images_path(shard))
 
     def shard_digest(self, shard: str) -> str:
         """Digest of the shard's ordered image ids."""
@@ -190,6 +206,11 @@ class Run:
             publication.move(path, self._shelf(key, shard, mark))
         else:
             path.unlink(missing_ok=True)
+
+
+def _image_table(rows: Sequence[ImageRow]) -> tuple[pa.Table, dict[str, str]]:
+    table = pa.Table.from_pylist([codec.encode(row) for row in rows], schema=IMAGE_SCHEMA)
+    return table, {"digest": digest_of([row.image_id for row in rows]), "rows": str(len(rows))}
 
 
 def digest_of(image_ids: Sequence[str]) -> str:

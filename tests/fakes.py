@@ -180,7 +180,7 @@ def note(log: str, key: str, image_ids: Sequence[str]) -> None:
         file.write(f"{key} {','.join(image_ids)}\n")
 
 
-def png(value: int, size: tuple[int, int] = (6, 4)) -> bytes:
+def png(value: int, size: tuple[int, int] = (12, 10)) -> bytes:
     """A tiny grey PNG, distinct for every value."""
     buffer = io.BytesIO()
     Image.new("RGB", size, (value % 256, value // 256, 7)).save(buffer, "PNG")
@@ -193,7 +193,7 @@ def image_row(folder: Path, index: int) -> ImageRow:
     path = folder / f"{index:04d}.png"
     path.write_bytes(data)
     image_id = hashlib.sha256(data).hexdigest()[:32]
-    return ImageRow(image_id, str(path), (), 6, 4, "PNG", None, None)
+    return ImageRow(image_id, str(path), (), 12, 10, "PNG", None, None)
 
 
 def make_run(root: Path, images: int = 6, shard_size: int = 3) -> Run:

@@ -48,7 +48,7 @@ def test_unmet_read_lists_what_is_written() -> None:
 
 
 def test_two_writers_are_refused() -> None:
-    with pytest.raises(PlanError, match="'tags.fake' has two writers"):
+    with pytest.raises(PlanError, match=r"'tags\.fake' has two writers"):
         make_plan([Brightness(), Brightness(scale=2.0)])
 
 

@@ -101,3 +101,12 @@ def test_lock_refuses_a_second_driver_and_names_the_first(tmp_path: Path) -> Non
     with lock.hold(tmp_path) as other:
         assert not lock.held_by(tmp_path, token)
         assert lock.held_by(tmp_path, other)
+
+
+def test_later_duplicates_are_listed_and_nothing_goes_stale(tmp_path: Path) -> None:
+    run = make_run(tmp_path, images=2)
+    fragment(run, "00000", "aa")
+    first = next(run.images())
+    run.add_duplicates([(first.image_id, "/copy.png")])
+    assert next(run.images()).duplicates == ("/copy.png",)
+    assert run.state("s", "00000", "aa") == "done"
