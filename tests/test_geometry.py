@@ -19,6 +19,7 @@ corner = st.integers(-3, SIDE + 3)
 boxes = st.lists(st.tuples(corner, corner, corner, corner), max_size=7).map(geometry.as_boxes)
 inside = st.integers(0, SIDE)
 masks = hnp.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
+run_lengths = st.lists(st.integers(1, 3000), min_size=1, max_size=12)
 
 
 def painted(box: NDArray[np.floating]) -> BoolArray:
@@ -119,6 +120,21 @@ def test_rle_round_trip(mask: BoolArray) -> None:
 
 
 @repeatable
+@given(run_lengths)
+def test_rle_round_trip_of_long_runs(lengths: list[int]) -> None:
+    """Runs of several characters, and differences of both signs."""
+    flat = np.repeat(np.arange(len(lengths)) % 2 == 0, lengths)
+    mask = flat.reshape(1, -1)
+    np.testing.assert_array_equal(geometry.rle_decode(geometry.rle_encode(mask)), mask)
+
+
+@pytest.mark.parametrize("counts", ["022", "0222222", "0H"])
+def test_runs_that_do_not_fill_the_size_are_refused(counts: str) -> None:
+    with pytest.raises(ValueError):
+        geometry.rle_decode(Rle((3, 3), counts))
+
+
+@repeatable
 @given(masks)
 def test_rle_does_not_depend_on_memory_order(mask: BoolArray) -> None:
     turned = np.asfortranarray(mask)
@@ -130,10 +146,7 @@ def test_rle_does_not_depend_on_memory_order(mask: BoolArray) -> None:
 @given(masks)
 def test_rle_box_is_tight(mask: BoolArray) -> None:
     ys, xs = np.nonzero(mask)
-    if len(xs):
-        expected = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
-    else:
-        expected = (0, 0, 0, 0)
+    expected = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) if len(xs) else (0, 0, 0, 0)
     assert geometry.rle_box(geometry.rle_encode(mask)) == expected
 
 
