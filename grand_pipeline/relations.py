@@ -65,7 +65,7 @@ def spatial_relations(
 
     Returns triples sorted by (subject, object).
     """
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    boxes = np.array(boxes, np.float64).reshape(-1, 4)
     size = (float(image_size[0]), float(image_size[1]))
     stuff = [i for i, kind in enumerate(kinds) if kind == "stuff"]
     things = [i for i, kind in enumerate(kinds) if kind != "stuff"]
@@ -77,7 +77,9 @@ def spatial_relations(
         for n, i in enumerate(things)
         for j in things[n + 1 :]
     ]
-    found += [_place(i, bool(aloft[i]), boxes, [(s, labels[s]) for s in stuff]) for i in things]
+    boxes[:, 1::2] = np.clip(boxes[:, 1::2], 0.0, size[0])
+    regions = [(s, labels[s]) for s in stuff]
+    found += [_place(i, bool(aloft[i]), boxes, regions) for i in things]
     triples = [triple for triple in found if triple is not None]
     return tuple(sorted(triples, key=lambda t: (t.subject, t.object)))
 

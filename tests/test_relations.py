@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from grand_pipeline.relations import RelationTriple, spatial_relations
@@ -12,8 +14,8 @@ GRASS = (0, 100, 256, 256)
 
 
 def relations(
-    things: list[tuple[tuple[float, float, float, float], float]],
-    stuff: tuple[tuple[str, tuple[int, int, int, int]], ...] = (("sky", SKY), ("grass", GRASS)),
+    things: Sequence[tuple[tuple[float, float, float, float], float]],
+    stuff: Sequence[tuple[str, tuple[int, int, int, int]]] = (("sky", SKY), ("grass", GRASS)),
 ) -> list[tuple[int, str, int]]:
     """Triples of a layout of (box, depth) things and named stuff, as plain tuples."""
     boxes = [box for box, _ in things] + [box for _, box in stuff]
