@@ -13,6 +13,7 @@ from typing import Any
 from grand_pipeline import ingest, lock, publication, runner, settings
 from grand_pipeline.errors import TooManyFailedError, UserError
 from grand_pipeline.plan import Plan, check_fits, make_plan
+from grand_pipeline.pool import alive_nodes
 from grand_pipeline.stage import Resources
 from grand_pipeline.store import ANNOTATIONS, ERROR, Run
 from grand_pipeline.worker import Outcome
@@ -178,17 +179,11 @@ def _ray(address: str | None, plan: Plan) -> Iterator[None]:
         ray.init(num_cpus=int(machine.cpus), num_gpus=int(machine.gpus), **quiet)
     else:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        check_fits(plan, [_node(node) for node in ray.nodes() if node["Alive"]])
+        check_fits(plan, alive_nodes().values())
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _node(node: dict[str, Any]) -> Resources:
-    amounts = node["Resources"]
-    memory = amounts.get("memory", 0) / 2**30
-    return Resources(amounts.get("CPU", 0), amounts.get("GPU", 0), memory)
 
 
 def _check_failed(run: Run, plan: Plan, allowed: int | None) -> None:

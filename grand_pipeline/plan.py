@@ -113,7 +113,7 @@ def check_fits(plan: Plan, nodes: Iterable[Resources]) -> None:
     """
     sizes = list(nodes)
     misfits = [
-        step for step in plan.steps if not any(_holds(n, step.stage.resources) for n in sizes)
+        step for step in plan.steps if not any(holds(n, step.stage.resources) for n in sizes)
     ]
     if not misfits:
         return
@@ -125,7 +125,8 @@ def check_fits(plan: Plan, nodes: Iterable[Resources]) -> None:
     raise PlanError(f"no node can hold these stages:\n{table}\nAdd a node or ask less, e.g. {hint}")
 
 
-def _holds(node: Resources, need: Resources) -> bool:
+def holds(node: Resources, need: Resources) -> bool:
+    """Whether free resources `node` are enough for `need`."""
     return node.cpus >= need.cpus and node.gpus >= need.gpus and node.memory_gb >= need.memory_gb
 
 

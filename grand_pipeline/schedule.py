@@ -6,54 +6,58 @@ first, so that on a small machine models take turns: all shards through one, the
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """One (step key, shard)."""
 
     step: str
     shard: str
 
 
-@dataclass
 class Schedule:
-    """Progress over the DAG. `parents` maps each step to its parents, in plan order."""
+    """Progress over the DAG; every operation costs no more than a task's children."""
 
-    parents: Mapping[str, tuple[str, ...]]
-    waiting: list[Task]
-    done: set[Task] = field(default_factory=set)
+    def __init__(
+        self, parents: Mapping[str, tuple[str, ...]], shards: Iterable[str], done: Iterable[Task]
+    ) -> None:
+        """`parents` maps each step to its parents, in plan order."""
+        self._parents = parents
+        self._done = set(done)
+        self.ready: dict[str, deque[str]] = {step: deque() for step in parents}
+        """Step -> shards that can start, steps in plan order."""
+        self.unfinished = dict.fromkeys(parents, 0)
+        """Step -> tasks not yet committed."""
+        for shard in shards:
+            for step in parents:
+                if Task(step, shard) not in self._done:
+                    self.unfinished[step] += 1
+                    self._consider(step, shard)
 
-    def ready(self) -> list[Task]:
-        """Tasks whose parents are done, in plan order."""
-        return [
-            task
-            for task in self.waiting
-            if all(Task(parent, task.shard) in self.done for parent in self.parents[task.step])
-        ]
+    @property
+    def finished(self) -> bool:
+        """Whether every task is committed."""
+        return not any(self.unfinished.values())
 
-    def start(self, task: Task) -> None:
-        """`task` is in flight."""
-        self.waiting.remove(task)
+    def start(self, step: str) -> Task:
+        """Take the next ready task of `step`."""
+        return Task(step, self.ready[step].popleft())
+
+    def retry(self, task: Task) -> None:
+        """`task` did not finish; it is next in line again."""
+        self.ready[task.step].appendleft(task.shard)
 
     def finish(self, task: Task) -> None:
-        """`task` is committed."""
-        self.done.add(task)
+        """`task` is committed; children of its shard may become ready."""
+        self._done.add(task)
+        self.unfinished[task.step] -= 1
+        for step, parents in self._parents.items():
+            if task.step in parents:
+                self._consider(step, task.shard)
 
-    def wanted(self, step: str) -> bool:
-        """Whether any task of `step` has yet to start."""
-        return any(task.step == step for task in self.waiting)
-
-
-def schedule(
-    parents: Mapping[str, tuple[str, ...]], shards: Iterable[str], done: Iterable[Task]
-) -> Schedule:
-    """All tasks of the plan over `shards`, less those already done."""
-    finished = set(done)
-    names = list(shards)
-    waiting = [
-        task for step in parents for shard in names if (task := Task(step, shard)) not in finished
-    ]
-    return Schedule(parents, waiting, finished)
+    def _consider(self, step: str, shard: str) -> None:
+        if all(Task(parent, shard) in self._done for parent in self._parents[step]):
+            self.ready[step].append(shard)
