@@ -133,12 +133,14 @@ class Ground:
     """A background: the picture, which stuff is where, and the depth rule of its plane.
 
     `bands` lists (stuff name, top, bottom) from the top, in rows (borders are wavy, so the
-    numbers are their mean); `horizon` is the row where the standing ground begins.
+    numbers are their mean); `rows` are the half-open row ranges outside of which a band is not;
+    `horizon` is the row where the standing ground begins.
     """
 
     image: npt.NDArray[np.uint8]  # (H, W, 3)
     stuff: npt.NDArray[np.int16]  # (H, W), index into `bands`
     bands: tuple[tuple[str, float, float], ...]
+    rows: tuple[tuple[int, int], ...]
     horizon: float
     far: float  # depth at the horizon
     near: float  # depth at the lower border of the picture
@@ -178,6 +180,7 @@ def make_ground(kind: str, rng: Rng, size: int) -> Ground:
     stuff = np.zeros((size, size), np.int16)
     image = np.empty((size, size, 3), np.uint8)
     bands: list[tuple[str, float, float]] = []
+    starts, ends = [], []
     top = 0.0
     for index, (name, bottom) in enumerate(borders):
         variant, roll = int(rng.integers(TEXTURES)), int(rng.integers(size))
@@ -186,6 +189,8 @@ def make_ground(kind: str, rng: Rng, size: int) -> Ground:
         edge = (top + amount * np.sin(columns * 6.28 * waves + phase)) * size
         pixels = texture(name, variant, size)
         first, full = max(0, int(edge.min())), int(np.ceil(edge.max()))
+        starts.append(first)
+        ends.append(full)
         image[full:, roll:] = pixels[full:, : size - roll]
         image[full:, :roll] = pixels[full:, size - roll :]
         stuff[full:] = index
@@ -198,7 +203,9 @@ def make_ground(kind: str, rng: Rng, size: int) -> Ground:
         top = bottom
     indoors = kind == "living room"
     far = rng.uniform(0.28, 0.42) if indoors else rng.uniform(0.08, 0.24)
-    return Ground(image, stuff, tuple(bands), horizon * size, far, rng.uniform(0.86, 1.0))
+    near = rng.uniform(0.86, 1.0)
+    rows = tuple(zip(starts, [*ends[1:], size], strict=True))
+    return Ground(image, stuff, tuple(bands), rows, horizon * size, far, near)
 
 
 def depth_map(ground: Ground) -> npt.NDArray[np.float32]:
@@ -206,8 +213,10 @@ def depth_map(ground: Ground) -> npt.NDArray[np.float32]:
     size = ground.image.shape[0]
     t = (np.arange(size, dtype=np.float32) - ground.horizon) / (size - ground.horizon)
     line = ground.far + (ground.near - ground.far) * np.clip(t, 0.0, 1.0)
-    depth = np.repeat(line[:, None].astype(np.float32), ground.image.shape[1], axis=1)
+    depth = np.empty(ground.stuff.shape, np.float32)
+    depth[:] = line[:, None]
     for index, (name, _, _) in enumerate(ground.bands):
         if name == "sky":
-            depth[ground.stuff == index] = SKY_DEPTH
+            start, end = ground.rows[index]
+            depth[start:end][ground.stuff[start:end] == index] = SKY_DEPTH
     return depth

@@ -167,7 +167,7 @@ def _assemble(
         thing = SceneObject(len(objects), item.name, item.color, "thing", box, near, look.share)
         objects.append(thing)
     objects += _stuff_objects(ids, depth, ground, len(objects))
-    return Scene(*name, np.asarray(image), ids, depth, tuple(objects))
+    return Scene(*name, np.array(image), ids, depth, tuple(objects))
 
 
 def _stuff_objects(
@@ -176,15 +176,18 @@ def _stuff_objects(
     """Describe the stuff regions and renumber `ids` in place where one is wholly hidden."""
     found: list[SceneObject] = []
     for index, (name, _, _) in enumerate(ground.bands):
-        mask = ids == first + index
-        area = int(mask.sum())
+        start, end = ground.rows[index]
+        part = ids[start:end]
+        mask = part == first + index
+        area = int(np.count_nonzero(mask))
         if not area:
             continue
         number = first + len(found)
-        ids[mask] = number
-        x0, y0, x1, y1 = _tight_box(mask)
-        share = area / float((ground.stuff == index).sum())
+        if number != first + index:
+            part[mask] = number
+        x0, y0, x1, y1 = _tight_box(mask, 0, start)
+        share = area / int(np.count_nonzero(ground.stuff[start:end] == index))
         box = (float(x0), float(y0), float(x1), float(y1))
-        middle = float(np.median(depth[mask]))
+        middle = float(np.median(depth[start:end][mask]))
         found.append(SceneObject(number, name, None, "stuff", box, middle, share))
     return found

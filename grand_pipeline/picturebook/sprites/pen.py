@@ -52,7 +52,7 @@ class Pen:
         self.scale = pixels * SUPERSAMPLE / UNITS
         self.size = (round(width * self.scale), round(height * self.scale))
         self.line_width = max(1, round(1.8 * self.scale))
-        self._use(Image.new("RGBA", self.size, (*OUTLINE, 0)))
+        self._use(Image.new("RGBA", self.size, (0, 0, 0, 0)))
 
     def _use(self, canvas: Image.Image) -> None:
         self.canvas = canvas
@@ -137,4 +137,6 @@ class Pen:
 
     def finish(self) -> Image.Image:
         """The sprite at its final resolution, with premultiplied alpha (mode RGBa)."""
-        return self.canvas.convert("RGBa").reduce(SUPERSAMPLE)
+        # Everything drawn is opaque and the rest is zero, so the pixels are premultiplied already.
+        pixels = Image.frombytes("RGBa", self.size, self.canvas.tobytes())
+        return pixels.reduce(SUPERSAMPLE)
