@@ -55,7 +55,8 @@ def coordinates(depths: Sequence[float], reference: Sequence[bool]) -> FloatArra
     if not len(chosen) or chosen.max() <= chosen.min():
         return np.full(len(values), 0.5, np.float32)
     span = chosen.max() - chosen.min()
-    return np.clip((chosen.max() - values) / span, 0.0, 1.0).astype(np.float32)
+    places: FloatArray = np.clip((chosen.max() - values) / span, 0.0, 1.0).astype(np.float32)
+    return places
 
 
 def layer_of(place: float, cuts: tuple[float, float, float] = CUTS) -> str:
