@@ -1,0 +1,81 @@
+"""Loading transformers models and processors: one place for dtype, device and error messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from grand_pipeline import weights
+from grand_pipeline.errors import MissingDependencyError, SettingsError
+
+
+def pretrained(auto: str, model: str, device: str) -> Any:
+    """`transformers.<auto>.from_pretrained(model)` in float32, in evaluation mode, on `device`.
+
+    Raises MissingDependencyError when the weights are neither here nor reachable, SettingsError
+    when the folder holds another kind of model.
+    """
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    loader = getattr(transformers, auto)
+
+    def load() -> Any:
+        return loader.from_pretrained(
+            weights.resolve(model),
+            revision=weights.revision(model),
+            # Checkpoints are often saved in half precision; boxes and borders need more.
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+
+    live, info = _explained(load, model, auto)
+    missing, total = len(info["missing_keys"]), len(live.state_dict())
+    if missing > total // 2:
+        raise SettingsError(
+            f"model '{model}' has no weights for {type(live).__name__}: {missing} of {total} "
+            "tensors are missing; name a checkpoint of this architecture"
+        )
+    return live.eval().to(device)
+
+
+def preprocessor(auto: str, model: str) -> Any:
+    """`transformers.<auto>.from_pretrained(model)` for a processor, tokenizer or the like.
+
+    Raises MissingDependencyError as `pretrained` does.
+    """
+    import transformers
+
+    loader = getattr(transformers, auto)
+
+    def load() -> Any:
+        return loader.from_pretrained(weights.resolve(model), revision=weights.revision(model))
+
+    return _explained(load, model, auto)
+
+
+def _explained(load: Callable[[], Any], model: str, auto: str) -> Any:
+    """The loaded thing, or an error that says what to do instead of a library's traceback."""
+    try:
+        return load()
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"model '{model}' needs a package that is not installed: {_first_line(error)}"
+        ) from error
+    except OSError as error:
+        raise MissingDependencyError(
+            f"model '{model}' is neither a folder here, nor in the cache, nor could it be "
+            f"fetched: {_first_line(error)}. Fetch it with `hf download "
+            f"{weights.resolve(model)}`, or give the folder of a checkpoint"
+        ) from error
+    except (ValueError, KeyError, AttributeError) as error:
+        raise SettingsError(
+            f"model '{model}' can not be loaded as {auto}: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".")[:300] if lines else type(error).__name__

@@ -1,0 +1,183 @@
+"""One mask for every object: an automatic mask, a detector's mask, or a box prompt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from grand_pipeline import geometry
+from grand_pipeline.columns import DETECTIONS, INSTANCES, MASKS, SEGMENTS
+from grand_pipeline.record import Record
+from grand_pipeline.stage import Reads, Row, Stage, Writes
+from grand_pipeline.types import BoolArray, Box, FloatArray, MaskSource, ObjectMask, Rle, Size
+from stages import sam
+from stages.sam import Embedded, Sam
+
+Ready = tuple[Box, Rle, float]
+"""A mask made earlier: its box, itself, its score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masks(Stage[Sam]):
+    """Masks of all objects, floating ones and stuff included, in the order of the objects.
+
+    An object whose every mask comes out empty gets its filled box with score 0, so that no object
+    is without a mask.
+    """
+
+    level: ClassVar[int] = 1
+
+    batch_size: int = 4
+    model: str = "facebook/sam-vit-base"
+    """Hub id, folder or `embedded:` name of a SAM checkpoint, for the box prompts."""
+    prefer: Literal["auto", "prompt"] = "auto"
+    """auto: a fitting automatic mask, else a fitting detector's mask, else a box prompt.
+    prompt: a box prompt for every object, the others only where that comes out empty."""
+    match_segments: bool = True
+    """Use automatic masks at all; without, the plan needs no segments."""
+    match_detections: bool = True
+    """Use masks of detectors at all."""
+    match_iou: float = 0.65
+    """Least IoU between the boxes of a mask and of an object."""
+    box_margin: float = 0.1
+    """A prompted mask is cut to the box widened by this share of its sides."""
+    prompts_per_call: int = 64
+    """Box prompts decoded at a time: bounds memory."""
+
+    operational: ClassVar[frozenset[str]] = Stage.operational | {"prompts_per_call"}
+
+    @property
+    def reads(self) -> Reads:
+        """Objects and the masks there are already."""
+        segments = (SEGMENTS,) if self.match_segments else ()
+        detections = (DETECTIONS,) if self.match_detections else ()
+        return (INSTANCES, *segments, *detections)
+
+    @property
+    def writes(self) -> Writes:
+        """Masks."""
+        return (MASKS,)
+
+    def load(self, device: str) -> Sam:
+        """The segmenter for the box prompts."""
+        return sam.load(self.model, device)
+
+    def annotate(self, model: Sam, records: Sequence[Record]) -> list[Row]:
+        """Masks of every image."""
+        boxes = [geometry.as_boxes([i.box for i in record[INSTANCES]]) for record in records]
+        ready = [self._ready(record, found) for record, found in zip(records, boxes, strict=True)]
+        wanted = [
+            [i for i in range(len(found)) if self.prefer == "prompt" or i not in have]
+            for found, have in zip(boxes, ready, strict=True)
+        ]
+        embedded = self._embed(model, records, wanted)
+        return [
+            {MASKS: self._masks(model, record, ready[n], wanted[n], embedded.get(n))}
+            for n, record in enumerate(records)
+        ]
+
+    def _embed(
+        self, model: Sam, records: Sequence[Record], wanted: Sequence[Sequence[int]]
+    ) -> dict[int, Embedded]:
+        """Encoded images, by position, of those that need prompts."""
+        asked = [n for n, objects in enumerate(wanted) if objects]
+        if not asked:
+            return {}
+        images = [records[n].image for n in asked]
+        return dict(zip(asked, model.embed(images, [records[n].size for n in asked]), strict=True))
+
+    def _ready(self, record: Record, boxes: FloatArray) -> dict[int, ObjectMask]:
+        """Masks that exist already, by position of their object."""
+        instances = record[INSTANCES]
+        found: dict[int, ObjectMask] = {}
+        pools: list[tuple[MaskSource, list[Ready]]] = []
+        if self.match_segments:
+            segments = record[SEGMENTS]
+            pools.append(("auto", [(s.box, s.mask, s.predicted_iou) for s in segments]))
+        if self.match_detections:
+            pools.append(("detector", _detected(record)))
+        for source, pool in pools:
+            left = [i for i in range(len(instances)) if i not in found]
+            candidates = geometry.as_boxes([box for box, _, _ in pool])
+            for row, column in match(boxes[left], candidates, self.match_iou).items():
+                _, mask, score = pool[column]
+                at = left[row]
+                found[at] = ObjectMask(instances[at].id, mask, source, score)
+        return found
+
+    def _masks(
+        self,
+        model: Sam,
+        record: Record,
+        ready: Mapping[int, ObjectMask],
+        wanted: Sequence[int],
+        embedded: Embedded | None,
+    ) -> tuple[ObjectMask, ...]:
+        prompted = {} if embedded is None else self._prompted(model, record, wanted, embedded)
+        both = {**ready, **prompted}
+        instances = record[INSTANCES]
+        return tuple(
+            both[n] if n in both else _filled(instance.id, instance.box, record.size)
+            for n, instance in enumerate(instances)
+        )
+
+    def _prompted(
+        self, model: Sam, record: Record, wanted: Sequence[int], embedded: Embedded
+    ) -> dict[int, ObjectMask]:
+        """Non-empty masks by box prompt, by position of their object."""
+        instances = [record[INSTANCES][n] for n in wanted]
+        boxes = geometry.as_boxes([instance.box for instance in instances])
+        logits, scores = model.by_boxes(embedded, boxes, self.prompts_per_call)
+        found: dict[int, ObjectMask] = {}
+        for position, instance, mask, score in zip(
+            wanted, instances, model.full(embedded, logits), scores, strict=True
+        ):
+            near = mask & window(instance.box, record.size, self.box_margin)
+            if near.any():
+                coded = geometry.rle_encode(near)
+                found[position] = ObjectMask(instance.id, coded, "box", float(score))
+        return found
+
+
+def match(boxes: FloatArray, candidates: FloatArray, least: float) -> dict[int, int]:
+    """One-to-one assignment, box -> candidate, with the highest total IoU, each >= `least`."""
+    from scipy.optimize import linear_sum_assignment
+
+    overlap = geometry.iou(boxes, candidates)
+    # Pairs below the limit count nothing, so they can not push a good pair out.
+    rows, columns = linear_sum_assignment(np.where(overlap >= least, overlap, 0), maximize=True)
+    return {
+        int(row): int(column)
+        for row, column in zip(rows, columns, strict=True)
+        if overlap[row, column] >= least
+    }
+
+
+def window(box: Box, size: Size, margin: float) -> BoolArray:
+    """Mask (height, width) of `box` widened by `margin` of its sides; at least one pixel."""
+    height, width = size
+    x1, y1, x2, y2 = box
+    dx, dy = margin * (x2 - x1), margin * (y2 - y1)
+    left = min(max(0, math.floor(x1 - dx)), width - 1)
+    top = min(max(0, math.floor(y1 - dy)), height - 1)
+    mask = np.zeros(size, bool)
+    mask[top : max(top + 1, math.ceil(y2 + dy)), left : max(left + 1, math.ceil(x2 + dx))] = True
+    return mask
+
+
+def _detected(record: Record) -> list[Ready]:
+    """Masks that came with detections."""
+    return [
+        (detection.box, detection.mask, detection.score)
+        for detections in record.members(DETECTIONS).values()
+        for detection in detections
+        if detection.mask is not None
+    ]
+
+
+def _filled(object_id: int, box: Box, size: Size) -> ObjectMask:
+    return ObjectMask(object_id, geometry.rle_encode(window(box, size, 0.0)), "box", 0.0)

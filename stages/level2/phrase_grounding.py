@@ -1,0 +1,140 @@
+"""Boxes for the phrases of captions: each phrase is a query of an open-vocabulary detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from grand_pipeline import geometry
+from grand_pipeline.columns import PHRASE_BOXES, PHRASES
+from grand_pipeline.record import Record
+from grand_pipeline.stage import Reads, Row, Stage, Writes
+from grand_pipeline.types import FloatArray, Phrase, PhraseBox
+from stages import detector
+from stages.detector import Owl, Scored
+from stages.texts import check_template, fill, plain
+
+_NUMBERS = {
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+    "both": 2,
+    "pair": 2,
+    "couple": 2,
+}
+_MANY = frozenset(
+    {"several", "many", "some", "few", "various", "multiple", "numerous", "all", "group"}
+    | {"bunch", "row", "these", "those"}
+)
+_ONE = frozenset({"a", "an", "one", "each", "every", "another", "this", "that"})
+_IRREGULAR = frozenset(
+    {"people", "men", "women", "children", "mice", "geese", "feet", "teeth", "sheep", "deer"}
+    | {"cattle", "leaves", "knives", "wolves"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhraseGrounding(Stage[Owl]):
+    """The best box of every distinct phrase text, and further good ones where it is plural."""
+
+    level: ClassVar[int] = 2
+
+    source: str
+    """Name of the grounder in the column and in votes."""
+    model: str = "google/owlv2-base-patch16-ensemble"
+    """Hub id, folder or `embedded:` name of an OWL-ViT or OWLv2 checkpoint."""
+    template: str = "{}"
+    """Text put to the model; `{}` is the phrase."""
+    threshold: float = 0.1
+    """Least probability of a phrase's best box."""
+    ratio: float = 0.5
+    """A plural phrase gets the boxes with at least this share of its best box's probability."""
+    nms: float = 0.5
+    """A box of a phrase goes when its IoU with a better one of it exceeds this."""
+    max_boxes: int = 10
+    """Most boxes of a plural phrase that names no number."""
+
+    def __post_init__(self) -> None:
+        check_template(self.template, 1)
+
+    @property
+    def reads(self) -> Reads:
+        """Phrases."""
+        return (PHRASES,)
+
+    @property
+    def writes(self) -> Writes:
+        """Boxes, phrase by phrase, best first."""
+        return (PHRASE_BOXES.of(self.source),)
+
+    def load(self, device: str) -> Owl:
+        """The detector."""
+        return detector.load(self.model, device)
+
+    def annotate(self, model: Owl, records: Sequence[Record]) -> list[Row]:
+        """Boxes of every image; an image without phrases is not encoded."""
+        phrases = [_by_text(record) for record in records]
+        asked = [n for n, texts in enumerate(phrases) if texts]
+        rows: list[tuple[PhraseBox, ...]] = [() for _ in records]
+        if asked:
+            scored = model.score(
+                [records[n].image for n in asked],
+                [records[n].size for n in asked],
+                [[fill(self.template, text) for text in phrases[n]] for n in asked],
+            )
+            for n, found in zip(asked, scored, strict=True):
+                rows[n] = self._boxes(found, phrases[n])
+        return [{PHRASE_BOXES.of(self.source): boxes} for boxes in rows]
+
+    def _boxes(self, found: Scored, phrases: dict[str, Phrase]) -> tuple[PhraseBox, ...]:
+        sides = found.boxes[:, 2:] - found.boxes[:, :2]
+        # A box that ends up outside the image has no side left after clipping.
+        usable = np.flatnonzero(sides.min(axis=1) > 0)
+        boxes = found.boxes[usable]
+        return tuple(
+            PhraseBox(text, geometry.as_box(boxes[i]), float(scores[i]))
+            for (text, phrase), scores in zip(phrases.items(), found.scores[usable].T, strict=True)
+            for i in self._best(boxes, scores, min(self.max_boxes, count(phrase) or self.max_boxes))
+        )
+
+    def _best(self, boxes: FloatArray, scores: FloatArray, most: int) -> list[int]:
+        if not len(scores) or scores.max() < self.threshold:
+            return []
+        least = max(self.threshold, self.ratio * float(scores.max()))
+        if most == 1:
+            return [int(scores.argmax())]
+        good = np.flatnonzero(scores >= least)
+        kept = good[geometry.nms(boxes[good], scores[good], self.nms)]
+        return [int(i) for i in kept[:most]]
+
+
+def count(phrase: Phrase) -> int | None:
+    """How many objects a phrase speaks of; None when it is plural without a number."""
+    words = plain(phrase.text).lower().split()
+    for word in words:
+        if word in _NUMBERS:
+            return _NUMBERS[word]
+        if word in _MANY:
+            return None
+    if not words or words[0] in _ONE:
+        return 1
+    head = phrase.head.lower()
+    plural = head in _IRREGULAR or (head.endswith("s") and not head.endswith(("ss", "us", "is")))
+    return None if plural else 1
+
+
+def _by_text(record: Record) -> dict[str, Phrase]:
+    """Distinct texts in order, each with its first phrase."""
+    first: dict[str, Phrase] = {}
+    for phrase in record[PHRASES]:
+        first.setdefault(phrase.text, phrase)
+    return first
