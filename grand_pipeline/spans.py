@@ -14,6 +14,9 @@ from grand_pipeline.types import Span
 
 Offsets = tuple[int, int]
 _CLOSING = frozenset(".,;:!?")
+_DETERMINER = re.compile(
+    r"(?<!\w)(?:an?|the|this|that|these|those|one|two|three|four|five|six)\s+\Z", re.IGNORECASE
+)
 
 
 def nfc(text: str) -> str:
@@ -32,6 +35,12 @@ def find_all(text: str, phrase: str) -> list[Offsets]:
     if not phrase.strip():
         return []
     return [match.span() for match in _pattern(phrase).finditer(text)]
+
+
+def with_determiner(text: str, start: int) -> int:
+    """The start of a noun phrase moved before its article or number word, if one stands there."""
+    before = _DETERMINER.search(text, 0, start)
+    return before.start() if before else start
 
 
 def locate(text: str, phrase: str, near: int) -> Offsets | None:
