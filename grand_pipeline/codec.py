@@ -7,6 +7,7 @@ the three can not disagree.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from typing import Any, Literal, Union, get_args, get_origin
@@ -56,14 +57,21 @@ def decode(hint: Any, plain: Any) -> Any:
         return None
     hint = _bare(hint)
     if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
+        cls = typing.cast(Any, hint)
+        hints = _hints(cls)
         values = {f.name: decode(hints[f.name], plain[f.name]) for f in dataclasses.fields(hint)}
-        return typing.cast("type[Any]", hint)(**values)
+        return cls(**values)
     if get_origin(hint) is tuple:
         args = get_args(hint)
         inner = args if args[-1] is not Ellipsis else [args[0]] * len(plain)
         return tuple(decode(h, item) for h, item in zip(inner, plain, strict=True))
     return plain
+
+
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    """Resolved field types of a dataclass; resolving them is most of the cost of decoding."""
+    return typing.get_type_hints(cls)
 
 
 def _bare(hint: Any) -> Any:
