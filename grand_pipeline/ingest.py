@@ -6,6 +6,7 @@ a run already has. No file disappears: one that is no readable image becomes a r
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import os
@@ -14,12 +15,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grand_pipeline import images
 from grand_pipeline.columns import ImageRow
 from grand_pipeline.errors import ImageError, MissingDependencyError, UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_TRIES = 8
+"""Files that `sample` opens at most for each image asked."""
 
 Known = Mapping[str, Collection[str]]
 """Image id -> every uri of that content that a run already lists."""
@@ -121,7 +129,30 @@ def ingest(
 ) -> Intake:
     """`scan` and `collect` in one; `progress` is called with the number of files done."""
     listed = known or {}
-    return collect(_counted(scan(uris, known=listed, threads=threads), progress), listed)
+
+    def counted() -> Iterator[ImageRow]:
+        for done, row in enumerate(scan(uris, known=listed, threads=threads), start=1):
+            progress(done)
+            yield row
+
+    return collect(counted(), listed)
+
+
+def sample(source: str | Sequence[str], count: int = 12) -> list[Image]:
+    """Up to `count` decoded images spread evenly over the source; unreadable files are passed by.
+
+    Raises UserError like `discover`.
+    """
+    uris = list(discover(source))
+    step = max(1, len(uris) // count)
+    spread = chain.from_iterable(uris[start::step] for start in range(step))
+    found: list[Image] = []
+    for uri in islice(spread, _TRIES * count):
+        if len(found) == count:
+            break
+        with contextlib.suppress(ImageError):
+            found.append(images.opener(uri, None)())
+    return found
 
 
 def known_of(rows: Iterable[ImageRow], duplicates: Iterable[tuple[str, str]] = ()) -> Known:
@@ -146,12 +177,6 @@ def with_bytes(row: ImageRow) -> ImageRow:
     if content_id(data) != row.image_id:
         raise ImageError(f"'{row.uri}' changed while it was being ingested; build again")
     return dataclasses.replace(row, bytes=data)
-
-
-def _counted(rows: Iterable[ImageRow], progress: Callable[[int], None]) -> Iterator[ImageRow]:
-    for done, row in enumerate(rows, start=1):
-        progress(done)
-        yield row
 
 
 def _row(uri: str, known: Collection[str] | Known) -> ImageRow:
@@ -186,7 +211,6 @@ def _files(source: str, outside: str | None) -> Iterator[str]:
         return _listed(Path(path), outside) if listing else iter([_uri(path)])
     if glob.has_magic(path):
         matches = sorted(glob.glob(path, recursive=True))
-        # `**` also gives folders; their files come through the pattern or, for `dir/*`, from here.
         return chain.from_iterable(_branch(match, outside) for match in matches)
     raise UserError(f"'{source}' does not exist (looked at {_absolute(source)})")
 
@@ -230,12 +254,11 @@ def _listed(file: Path, outside: str | None) -> Iterator[str]:
     except OSError as error:
         raise UserError(f"cannot read the list '{file}': {error.strerror}") from None
     for line in text.splitlines():
-        if not line.strip():
-            continue
-        if "://" in line:
-            yield line.strip()
-            continue
-        yield from _branch(os.path.join(file.parent, line.strip()), outside)
+        name = line.strip()
+        if "://" in name:
+            yield name
+        elif name:
+            yield from _branch(os.path.join(file.parent, name), outside)
 
 
 def _remote(source: str) -> list[str]:

@@ -239,3 +239,14 @@ def test_a_name_that_is_no_text_still_fits_a_column(tmp_path: Path) -> None:
     assert row.uri.startswith("file://")
     assert (row.width, row.error) == (19, None)
     assert pa.array([row.uri], pa.string())[0].as_py() == row.uri
+
+
+def test_sample_is_spread_over_the_source(tmp_path: Path) -> None:
+    for index in range(40):
+        write(tmp_path / f"{index:02}.png", png(index))
+    write(tmp_path / "00.md", b"words")
+    widths = [image.width - 16 for image in ingest.sample(str(tmp_path), 4)]
+    assert len(widths) == 4
+    assert max(widths) >= 25
+    assert min(widths) <= 10
+    assert len(ingest.sample(str(tmp_path), 100)) == 40
