@@ -12,7 +12,7 @@ from typing import Any
 
 from grand_pipeline import ingest, lock, publication, runner, settings
 from grand_pipeline.errors import TooManyFailedError, UserError
-from grand_pipeline.plan import Plan, check_fits, make_plan
+from grand_pipeline.plan import Plan, Step, check_fits, differences, make_plan
 from grand_pipeline.pool import alive_nodes
 from grand_pipeline.stage import Resources
 from grand_pipeline.store import ANNOTATIONS, ERROR, Run
@@ -89,30 +89,38 @@ def recorded_preset(run: Run) -> tuple[settings.Preset, str | None]:
 
 
 def status(run: Run) -> dict[str, Any]:
-    """Counts of images and, per stage, of shards done, stale, missing and images failed."""
+    """Counts of images and, per stage, of shards done, stale (and why), missing, images failed."""
     plan = resolved_plan(*recorded_preset(run))
     rows = list(run.images())
-    unreadable = sum(row.error is not None for row in rows)
     failures = failed_images(run, plan)
-    published = sum(1 for row in run.annotations() if not row.errors)
     duplicates = sum(len(row.duplicates) for row in rows)
-    steps = [(step.key, step.fingerprint) for step in plan.steps]
-    stages = {
-        key: {
-            **{"done": 0, "stale": 0, "missing": 0},
-            **Counter(run.state(key, shard, fingerprint) for shard in run.shards()),
-            "failed": len(failures.get(key, {})),
-        }
-        for key, fingerprint in [*steps, (ANNOTATIONS, plan.fingerprint)]
-    }
+    stages = {step.key: _step_status(run, step) for step in plan.steps}
+    stages[ANNOTATIONS] = _states(run, ANNOTATIONS, plan.fingerprint)
+    for key, counts in stages.items():
+        counts["failed"] = len(failures.get(key, {}))
     return {
         "found": len(rows) + duplicates,
-        "annotated": published,
+        "annotated": sum(1 for row in run.annotations() if not row.errors),
         "failed": len({image for failed in failures.values() for image in failed}),
         "duplicate": duplicates,
-        "unreadable": unreadable,
+        "unreadable": sum(row.error is not None for row in rows),
         "stages": stages,
     }
+
+
+def _step_status(run: Run, step: Step) -> dict[str, Any]:
+    states = _states(run, step.key, step.fingerprint)
+    if states["stale"]:
+        footers = (publication.metadata(run.fragment(step.key, s)) for s in run.shards())
+        found = {footer["identity"] for footer in footers if footer and "identity" in footer}
+        lines = {line for old in found for line in differences(old, step.identity)}
+        states["why"] = sorted(lines) or ["the list of images changed"]
+    return states
+
+
+def _states(run: Run, key: str, fingerprint: str) -> dict[str, Any]:
+    counts = Counter(run.state(key, shard, fingerprint) for shard in run.shards())
+    return {"done": counts["done"], "stale": counts["stale"], "missing": counts["missing"]}
 
 
 def failed_images(run: Run, plan: Plan) -> dict[str, dict[str, str]]:

@@ -105,6 +105,9 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     console.print(table)
     names = ("found", "annotated", "failed", "duplicate", "unreadable")
     console.print(", ".join(f"{report[name]} {name}" for name in names))
+    for key, counts in report["stages"].items():
+        for reason in counts.get("why", []):
+            console.print(f"stale: {key}: {reason}", markup=False)
     for row in opened.images():
         if row.error is not None:
             console.print(f"unreadable: {row.uri}: {row.error}", markup=False)

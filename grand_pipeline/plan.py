@@ -28,7 +28,13 @@ class Step:
     stage: Stage[Any]
     inputs: tuple[tuple[str, str], ...]
     """(column name, key of the step that writes it), sorted."""
-    fingerprint: str
+    identity: str
+    """Canonical JSON of everything that decides the content; kept in every fragment's footer."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the identity."""
+        return _hash(self.identity)
 
     @property
     def key(self) -> str:
@@ -82,7 +88,7 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """Identity of the published rows: all steps together."""
-        return _hash(sorted(step.fingerprint for step in self.steps))
+        return _hash(_canonical(sorted(step.fingerprint for step in self.steps)))
 
 
 def make_plan(stages: Sequence[Stage[Any]]) -> Plan:
@@ -100,8 +106,9 @@ def make_plan(stages: Sequence[Stage[Any]]) -> Plan:
             names = ", ".join(stage.key for stage in waiting)
             raise PlanError(f"these stages wait for each other in a cycle: {names}")
         for stage in ready:
-            parents = [steps[w].fingerprint for w in sorted({w for _, w in inputs[stage.key]})]
-            steps[stage.key] = Step(stage, inputs[stage.key], _fingerprint(stage, parents))
+            writers_of = {writer for _, writer in inputs[stage.key]}
+            parents = {writer: steps[writer].fingerprint for writer in sorted(writers_of)}
+            steps[stage.key] = Step(stage, inputs[stage.key], _identity(stage, parents))
         waiting = [stage for stage in waiting if stage.key not in steps]
     return Plan(tuple(steps.values()))
 
@@ -168,12 +175,12 @@ def _members(read: Column[Any] | Family[Any], writers: dict[str, str]) -> list[s
     return [read.name] if read.name in writers else []
 
 
-def _fingerprint(stage: Stage[Any], parents: list[str]) -> str:
+def _identity(stage: Stage[Any], parents: dict[str, str]) -> str:
     # Imported by name: prompts is a data package above the engine, and only its digest matters.
     digest = importlib.import_module("prompts").digest if stage.prompts else None
-    return _hash(
+    return _canonical(
         {
-            "stage": f"{type(stage).__module__}.{type(stage).__qualname__}",
+            "class": f"{type(stage).__module__}.{type(stage).__qualname__}",
             "version": stage.version,
             "options": stage.options(),
             "weights": {model: weights.digest(model) for model in stage.models},
@@ -183,6 +190,26 @@ def _fingerprint(stage: Stage[Any], parents: list[str]) -> str:
     )
 
 
-def _hash(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+def differences(old: str, new: str) -> list[str]:
+    """What differs between two identities, one line each: why a fragment is stale."""
+    before, after = json.loads(old or "{}"), json.loads(new)
+    lines: list[str] = []
+    for part, value in after.items():
+        earlier = before.get(part)
+        if isinstance(value, dict) and isinstance(earlier, dict):
+            names = [n for n in sorted({*value, *earlier}) if value.get(n) != earlier.get(n)]
+            if part == "options":
+                lines += [f"option {n}: {earlier.get(n)!r} -> {value.get(n)!r}" for n in names]
+            else:
+                lines += [f"{part.rstrip('s')} {n} changed" for n in names]
+        elif value != earlier:
+            lines.append(f"{part}: {earlier!r} -> {value!r}")
+    return lines
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 A preset has one table per stage, named like the stage; a family stage has one sub-table per
 source (`[open_detection.owl_vit]`). Defaults live in the stages' dataclasses and nowhere else.
+Word lists that several stages share stand once in `[lists]` and are used as `"$name"`.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def load_preset(name: str) -> Preset:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"preset file '{path}' is not valid TOML: {error}") from None
     head = data.pop("preset", {})
-    return Preset(path.stem, str(head.get("description", "")), _flatten(data, str(path)))
+    lists = data.pop("lists", {})
+    tables = _expand(_flatten(data, str(path)), lists, str(path))
+    return Preset(path.stem, str(head.get("description", "")), tables)
 
 
 def override(preset: Preset, assignments: Iterable[str]) -> Preset:
@@ -99,6 +102,25 @@ def _flatten(data: Mapping[str, Any], where: str) -> Tables:
         else:
             tables[name] = dict(table)
     return tables
+
+
+def _expand(value: Any, lists: Mapping[str, list[Any]], where: str) -> Any:
+    """Replace `"$name"` by the list; inside a list its items are put in its place."""
+    if isinstance(value, dict):
+        return {key: _expand(item, lists, where) for key, item in value.items()}
+    if isinstance(value, list):
+        parts = [(item, _expand(item, lists, where)) for item in value]
+        return [x for item, new in parts for x in (new if _is_list_name(item) else [new])]
+    if _is_list_name(value):
+        name = value[1:]
+        if name not in lists:
+            raise SettingsError(f"{where} has no list '{name}'.{suggest(name, lists)}")
+        return list(lists[name])
+    return value
+
+
+def _is_list_name(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("$")
 
 
 def _is_family(name: str) -> bool:

@@ -62,6 +62,7 @@ def annotate_shard(run: Run, step: Step, model: Any, shard: str, token: str) -> 
         raise WorkerError(f"run '{run.root}' has another driver; {step.key}/{shard} is not written")
     footer = {
         "fingerprint": step.fingerprint,
+        "identity": step.identity,
         "digest": run.shard_digest(shard),
         "rows": str(len(rows)),
         "attempt": token,
