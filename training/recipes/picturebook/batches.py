@@ -151,14 +151,18 @@ def augment(data: Arrays, view: View, rng: np.random.Generator) -> Arrays:
     return Arrays(images, ids, data.depth, classes, data.colors, boxes)
 
 
-def _enlarge(image: npt.NDArray[np.uint8], window: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
+def _enlarge(
+    image: npt.NDArray[np.uint8], window: tuple[int, int, int, int]
+) -> npt.NDArray[np.uint8]:
     box = (float(window[0]), float(window[1]), float(window[2]), float(window[3]))
     picture = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=box)
     return np.asarray(picture)
 
 
 def _crop_boxes(
-    boxes: npt.NDArray[np.float32], classes: npt.NDArray[np.int64], window: tuple[int, int, int, int]
+    boxes: npt.NDArray[np.float32],
+    classes: npt.NDArray[np.int64],
+    window: tuple[int, int, int, int],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Boxes seen through the window at full side; an object cut to under 40 % is dropped."""
     left, top, right, _ = window

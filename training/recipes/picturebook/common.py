@@ -198,7 +198,7 @@ def load_fitting(model: nn.Module, run: Path, prefix: str = "", onto: str = "") 
     own = model.state_dict()
     copied: dict[str, Tensor] = {}
     with safe_open(run / STATE, framework="pt") as state:
-        for key in state.keys():  # noqa: SIM118 - not a mapping
+        for key in list(state.keys()):
             if key.startswith(f"ema.{prefix}"):
                 name = onto + key[len(f"ema.{prefix}") :]
                 if name in own and own[name].shape == tuple(state.get_slice(key).get_shape()):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Variant:
     """A detector: input side in pixels, width and depth of its towers, and how it is trained."""
 
-    view: View = View()
+    view: View
     width: int = 192
     layers: int = 6
     heads: int = 3
@@ -45,9 +45,7 @@ class Variant:
 
 VARIANTS = {
     "a": Variant(View(224, jitter=0.1, zoom=0.3)),
-    "b": Variant(
-        View(192, jitter=0.25, zoom=0.5), layers=4, folder="owl_vit_small", seed=2
-    ),
+    "b": Variant(View(192, jitter=0.25, zoom=0.5), layers=4, folder="owl_vit_small", seed=2),
     "tiny": Variant(View(64), width=32, layers=1, heads=1, text_width=32, text_layers=1),
 }
 
@@ -187,7 +185,9 @@ def processor_of(variant: Variant) -> OwlViTProcessor:
     return OwlViTProcessor(image_processor=images, tokenizer=build_tokenizer())
 
 
-def export(model: Detector, variant: Variant, schedule: Schedule, progress: Progress, to: Path) -> None:
+def export(
+    model: Detector, variant: Variant, schedule: Schedule, progress: Progress, to: Path
+) -> None:
     """Write the checkpoint, its processor and the record of its training."""
     model.eval()
     scores = detector_scores(model.owl, variant.view.size, count=200)
@@ -211,7 +211,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variant", choices=sorted(VARIANTS), default="a")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--cache", type=Path, help="folder of rendered scenes (default: OUT/scenes)")
+    parser.add_argument(
+        "--cache", type=Path, help="folder of rendered scenes (default: OUT/scenes)"
+    )
     parser.add_argument("--pool", type=int, default=16_000, help="number of training scenes")
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--minutes", type=float)
@@ -245,8 +247,14 @@ def main(arguments: list[str] | None = None) -> None:
             return detector_scores(trained.owl, variant.view.size, count=60)
 
         fit(
-            model, batch, detector_loss, schedule, given.out,
-            evaluate=evaluate, eval_every=given.eval_every, save_every=250,
+            model,
+            batch,
+            detector_loss,
+            schedule,
+            given.out,
+            evaluate=evaluate,
+            eval_every=given.eval_every,
+            save_every=250,
         )
     progress = restore(model, given.out)
     export(model, variant, schedule, progress, to)

@@ -150,9 +150,7 @@ def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
         )
         kept["params"] += group["params"]
         kept["names"].append(group["name"])
-    return torch.optim.AdamW(
-        list(by_decay.values()), lr=schedule.lr, betas=(0.9, 0.98), fused=True
-    )
+    return torch.optim.AdamW(list(by_decay.values()), lr=schedule.lr, betas=(0.9, 0.98), fused=True)
 
 
 def _step(
@@ -173,7 +171,7 @@ def _step(
     with torch.autocast(kind, torch.bfloat16, enabled=schedule.bf16):
         terms = loss(model, data)
     optimizer.zero_grad(set_to_none=True)
-    terms["loss"].backward()
+    torch.autograd.backward(terms["loss"])
     norm = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
     values = {name: float(value.detach()) for name, value in terms.items()}
     if not (math.isfinite(values["loss"]) and math.isfinite(float(norm))):

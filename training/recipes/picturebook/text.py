@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,7 +67,7 @@ def _merge_all(vocabulary: tuple[str, ...]) -> tuple[list[tuple[str, str]], list
     merges: list[tuple[str, str]] = []
     made: list[str] = []
     while True:
-        pairs = Counter(p for s in split.values() for p in zip(s, s[1:], strict=False))
+        pairs = Counter(p for s in split.values() for p in pairwise(s))
         if not pairs:
             return merges, made
         best = min(pairs, key=lambda p: (-pairs[p], p))
@@ -198,4 +199,4 @@ def matches(
     members = np.array([p.classes for p in phrases], bool).T  # (names, U)
     wanted = np.array([p.color for p in phrases])
     by_class = members[classes] & (classes >= 0)[..., None]
-    return by_class & ((wanted < 0) | (wanted == colors[..., None]))
+    return np.asarray(by_class & ((wanted < 0) | (wanted == colors[..., None])), bool)

@@ -1,0 +1,311 @@
+"""Recipe: the embedded depth model (DPT in miniature), relative inverse depth, larger = nearer.
+
+Its trunk may start from a trained detector (`--init`). Judged by the order of object pairs
+against the mean depth map, and by delta1; a Pearson correlation would flatter any model that
+knows only that the ground is nearer at the bottom.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from grand_pipeline.picturebook.render import render
+from grand_pipeline.picturebook.scene import Scene
+from training.recipes.picturebook import common
+from training.recipes.picturebook.common import EVAL_SEED, SIDE, Pool
+from training.recipes.picturebook.fit import STATE, Progress, Schedule, fit, restore
+
+if TYPE_CHECKING:
+    from transformers import DPTForDepthEstimation, DPTImageProcessorPil
+
+MEAN = STD = (0.5, 0.5, 0.5)
+FARTHEST = 0.02  # added before logarithms: below it, all is "far away"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Size of the model: input side, trunk width, layers and heads, width of the fusion."""
+
+    size: int = 224
+    width: int = 192
+    layers: int = 4
+    heads: int = 3
+    fusion: int = 32
+    seed: int = 3
+
+
+VARIANTS = {"full": Variant(), "tiny": Variant(64, 32, 4, 1, 16)}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pixels (B, 3, S, S), true depth (B, S, S) and weight of every pixel (B, S, S)."""
+
+    pixels: Tensor
+    depth: Tensor
+    weight: Tensor
+
+
+def build(variant: Variant) -> DPTForDepthEstimation:
+    """A freshly initialised model whose last ReLU starts open."""
+    from transformers import DPTConfig, DPTForDepthEstimation
+
+    last = variant.layers - 1
+    config = DPTConfig(
+        hidden_size=variant.width,
+        num_hidden_layers=variant.layers,
+        num_attention_heads=variant.heads,
+        intermediate_size=4 * variant.width,
+        image_size=variant.size,
+        patch_size=16,
+        backbone_out_indices=[max(0, last - 3), max(0, last - 2), max(0, last - 1), last],
+        neck_hidden_sizes=[
+            variant.fusion // 2,
+            variant.fusion,
+            2 * variant.fusion,
+            2 * variant.fusion,
+        ],
+        fusion_hidden_size=variant.fusion,
+        readout_type="ignore",
+        use_auxiliary_head=False,
+        layer_norm_eps=1e-5,
+    )
+    config._attn_implementation = "eager"
+    model = DPTForDepthEstimation(config)
+    final = model.head.head[4]
+    nn.init.normal_(final.weight, std=0.02)
+    nn.init.constant_(final.bias, 0.4)
+    nn.init.normal_(model.dpt.embeddings.position_embeddings, std=0.02)
+    return model
+
+
+_LAYER = {
+    "self_attn.q_proj": "attention.attention.query",
+    "self_attn.k_proj": "attention.attention.key",
+    "self_attn.v_proj": "attention.attention.value",
+    "self_attn.out_proj": "attention.output.dense",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+    "layer_norm1": "layernorm_before",
+    "layer_norm2": "layernorm_after",
+}
+
+
+def start_from_detector(model: DPTForDepthEstimation, run: Path) -> None:
+    """Copy the vision tower of a detector run (averaged weights) into the trunk.
+
+    OWL-ViT normalises after the embedding and DPT does not, so the norm's gain and the mean
+    spread of the embedding are folded into patch weights and positions: close, not equal.
+    """
+    own = model.state_dict()
+    prefix = "ema.owl.owlvit.vision_model."
+    with safe_open(run / STATE, framework="pt") as state:
+        names = [k for k in list(state.keys()) if k.startswith(prefix)]
+        tower = {name[len(prefix) :]: state.get_tensor(name) for name in names}
+    for layer in range(model.config.num_hidden_layers):
+        for theirs, ours in _LAYER.items():
+            for part in ("weight", "bias"):
+                source = tower[f"encoder.layers.{layer}.{theirs}.{part}"]
+                own[f"dpt.encoder.layer.{layer}.{ours}.{part}"].copy_(source)
+    gain, shift = tower["pre_layernorm.weight"], tower["pre_layernorm.bias"]
+    patches = tower["embeddings.patch_embedding.weight"]
+    positions = tower["embeddings.position_embedding.weight"]
+    # The spread that an embedded picture has on average: patches of unit-variance noise are a
+    # poor picture, so take it from real scenes.
+    scenes = np.stack([render(EVAL_SEED + 7, i).image for i in range(8)])
+    pixels = common.pixels_of(scenes, model.config.image_size)
+    embedded = F.conv2d(pixels, patches, stride=16).flatten(2).mT + positions[1:]
+    spread = gain / embedded.std(-1).mean()
+    # Same bytes, other constants: x = (p - m) / s becomes (p - 0.5) / 0.5.
+    mean, std = torch.tensor(common.CLIP_MEAN), torch.tensor(common.CLIP_STD)
+    scaled = patches * (0.5 / std)[None, :, None, None]
+    offset = (patches.sum((2, 3)) * ((0.5 - mean) / std)).sum(1)
+    target = own["dpt.embeddings.patch_embeddings.projection.weight"]
+    target.copy_(scaled * spread[:, None, None, None])
+    own["dpt.embeddings.patch_embeddings.projection.bias"].copy_(
+        (offset - embedded.mean()) * spread + shift
+    )
+    token = tower["embeddings.class_embedding"]
+    own["dpt.embeddings.position_embeddings"].copy_((positions * spread)[None])
+    own["dpt.embeddings.cls_token"].copy_((token * spread + shift)[None, None])
+    model.load_state_dict(own)
+
+
+def make_batch(
+    pool: Pool, rows: Sequence[int], variant: Variant, rng: np.random.Generator
+) -> Batch:
+    """Scenes of the pool, half of them mirrored; things weigh more than their surroundings."""
+    data = pool.take(rows)
+    size = (variant.size, variant.size)
+    pixels = common.pixels_of(data.images, variant.size, mean=MEAN, std=STD)
+    depth = torch.from_numpy(data.depth.astype(np.float32))[:, None]
+    slots = np.minimum(data.ids, common.SLOTS - 1)
+    things = data.colors[np.arange(len(rows))[:, None, None], slots] >= 0
+    weight = 1.0 + 2.0 * torch.from_numpy(things)[:, None].float()
+    depth = F.interpolate(depth, size, mode="nearest")[:, 0]
+    weight = F.interpolate(weight, size, mode="nearest")[:, 0]
+    flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
+    turned = [
+        torch.where(flip.view(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
+        for x in (pixels, depth, weight)
+    ]
+    return Batch(*turned)
+
+
+def depth_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Weighted L1 of the depth and of its logarithm, and L1 of its gradients."""
+    found = model(pixel_values=batch.pixels).predicted_depth.float()
+    error = found - batch.depth
+    weight = batch.weight / batch.weight.mean()
+    plain = (error.abs() * weight).mean()
+    ratio = torch.log(found.clamp(min=0) + FARTHEST) - torch.log(batch.depth + FARTHEST)
+    log = (ratio.abs() * weight).mean()
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    return {"loss": plain + 0.1 * log + 0.5 * edges, "l1": plain, "log": log, "edges": edges}
+
+
+@cache
+def _scenes(count: int) -> tuple[Scene, ...]:
+    return tuple(render(EVAL_SEED, i) for i in range(count))
+
+
+@cache
+def _mean_map() -> npt.NDArray[np.float32]:
+    maps = [render(EVAL_SEED + 9, i).depth for i in range(200)]
+    return np.asarray(np.mean(maps, axis=0), np.float32)
+
+
+def pair_order(maps: Sequence[npt.NDArray[np.float32]], scenes: Sequence[Scene]) -> float:
+    """Fraction of thing pairs (true depths apart by > 0.02) whose medians are in true order."""
+    right: list[bool] = []
+    for depth, scene in zip(maps, scenes, strict=True):
+        medians = {o.id: float(np.median(depth[scene.ids == o.id])) for o in scene.things}
+        for a, b in combinations(scene.things, 2):
+            if abs(a.depth - b.depth) > 0.02:
+                right.append((medians[a.id] > medians[b.id]) == (a.depth > b.depth))
+    return float(np.mean(right))
+
+
+@torch.no_grad()
+def depth_scores(model: DPTForDepthEstimation, *, count: int = 60) -> dict[str, float]:
+    """Pair order of things (and of the mean map), delta1 and L1 on unseen scenes."""
+    scenes = _scenes(count)
+    maps: list[npt.NDArray[np.float32]] = []
+    for scene in scenes:
+        pixels = common.pixels_of(scene.image[None], model.config.image_size, mean=MEAN, std=STD)
+        found = model(pixel_values=pixels).predicted_depth[:, None]
+        maps.append(F.interpolate(found, (SIDE, SIDE), mode="bicubic")[0, 0].numpy())
+    floor = 1e-3
+    ratios = [
+        np.maximum(m, floor) / np.maximum(s.depth, floor) for m, s in zip(maps, scenes, strict=True)
+    ]
+    near = [np.maximum(r, 1 / r) < 1.25 for r in ratios]
+    return {
+        "pair_order": pair_order(maps, scenes),
+        "pair_order_mean_map": pair_order([_mean_map()] * count, scenes),
+        "delta1": float(np.mean(near)),
+        "l1": float(
+            np.mean([np.abs(m - s.depth).mean() for m, s in zip(maps, scenes, strict=True)])
+        ),
+    }
+
+
+def processor_of(variant: Variant) -> DPTImageProcessorPil:
+    """Resize to the square and normalise, as in training."""
+    from transformers import DPTImageProcessorPil
+
+    return DPTImageProcessorPil(
+        size={"height": variant.size, "width": variant.size},
+        keep_aspect_ratio=False,
+        ensure_multiple_of=1,
+        image_mean=list(MEAN),
+        image_std=list(STD),
+        resample=3,
+    )
+
+
+def export(
+    model: DPTForDepthEstimation, variant: Variant, schedule: Schedule, progress: Progress, to: Path
+) -> None:
+    """Write the checkpoint, its processor and the record of its training."""
+    model.eval()
+    scores = depth_scores(model, count=200)
+    card = {
+        "recipe": "training.recipes.picturebook.depth",
+        "variant": asdict(variant),
+        "schedule": asdict(schedule),
+        "steps": progress.step,
+        "images_seen": progress.step * schedule.batch_size,
+        "minutes": round(progress.seconds / 60, 1),
+        "machine": common.machine(),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "scores": scores,
+    }
+    common.export_model(model, processor_of(variant), to, card)
+    print(f"exported to {to.name}: {scores}", flush=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, or go on training, and export."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--variant", choices=sorted(VARIANTS), default="full")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--cache", type=Path, help="folder of rendered scenes (default: OUT/scenes)"
+    )
+    parser.add_argument("--pool", type=int, default=8_000, help="number of training scenes")
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--batch-size", type=int, default=12)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--eval-every", type=int, default=500)
+    parser.add_argument("--init", type=Path, help="run of the detector that gives the trunk")
+    parser.add_argument("--to", type=Path, default=common.CHECKPOINTS / "depth")
+    parser.add_argument("--export-now", action="store_true", help="export the last saved state")
+    given = parser.parse_args(arguments)
+    common.one_thread()
+    variant = VARIANTS[given.variant]
+    schedule = Schedule(
+        given.steps, given.batch_size, given.lr, seed=variant.seed, minutes=given.minutes
+    )
+    torch.manual_seed(variant.seed)
+    model = build(variant)
+    model.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+    if not given.export_now:
+        if given.init:
+            start_from_detector(model, given.init)
+        pool = Pool(given.cache or given.out / "scenes", given.pool)
+
+        def batch(step: int) -> Batch:
+            rows = common.order(step, given.batch_size, given.pool, variant.seed)
+            rng = np.random.default_rng([variant.seed, step])
+            return make_batch(pool, rows.tolist(), variant, rng)
+
+        fit(
+            model,
+            batch,
+            depth_loss,
+            schedule,
+            given.out,
+            evaluate=lambda _: depth_scores(model),
+            eval_every=given.eval_every,
+        )
+    progress = restore(model, given.out)
+    export(model, variant, schedule, progress, given.to)
+
+
+if __name__ == "__main__":
+    main()
