@@ -34,12 +34,12 @@ LAYERS: tuple[frozenset[str], ...] = (
 it. A new module has to be given its place here."""
 
 STAGES_MAY = frozenset(
-    ["types", "geometry", "columns", "record", "stage", "errors", "weights", "images"]
-    + ["relations", "layers", "labels", "matching", "spans", "references"]
+    {"types", "geometry", "columns", "record", "stage", "errors", "weights", "images"}
+    | {"relations", "layers", "labels", "matching", "spans", "references"}
 )
 TRAINING_MAY = frozenset(
-    ["errors", "types", "geometry", "codec", "columns", "relations", "references", "images"]
-    + ["weights", "store", "picturebook"]
+    {"errors", "types", "geometry", "codec", "columns", "relations", "references", "images"}
+    | {"weights", "store", "picturebook"}
 )
 HEAVY = ("torch", "ray", "transformers", "spacy")
 FILE_LINES = 300
