@@ -62,12 +62,12 @@ def evaluate(
     }
 
 
-def evaluate_runs(run: Path | str, truth: Path | str) -> Scores:
+def evaluate_runs(run: Run | Path | str, truth: Run | Path | str) -> Scores:
     """Scores of the run directory `run` against the truth run `truth`.
 
     Raises RunError when either is no run or they share no image.
     """
-    ours, true = Run.open(run), Run.open(truth)
+    ours, true = (r if isinstance(r, Run) else Run.open(r) for r in (run, truth))
     extras = Extras(
         segments=find_column(ours, SEGMENTS),
         depth=find_column(ours, DEPTH_MAP),

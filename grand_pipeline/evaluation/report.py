@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-def table(scores: Mapping[str, float | None]) -> str:
+def text(scores: Mapping[str, float | None]) -> str:
     """The scores by group; "-" where the run or the truth has nothing to judge by.
 
     Whole numbers above 1 are counts; everything else is a fraction of 1.

@@ -1,0 +1,59 @@
+"""Colours, sizes and fonts of annotated pictures."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from PIL import ImageFont
+
+Rgb = tuple[int, int, int]
+
+PALETTE: tuple[Rgb, ...] = (
+    (214, 39, 70),
+    (24, 110, 205),
+    (22, 140, 84),
+    (196, 94, 8),
+    (124, 66, 188),
+    (0, 134, 150),
+    (194, 42, 138),
+    (120, 104, 16),
+    (64, 78, 200),
+    (150, 74, 44),
+    (84, 122, 20),
+    (110, 88, 118),
+)
+"""Neighbouring entries differ strongly; all are dark enough for white letters."""
+
+INK: Rgb = (33, 37, 44)
+FAINT: Rgb = (120, 127, 138)
+PAPER: Rgb = (252, 251, 248)
+LINE: Rgb = (224, 222, 215)
+PILL: Rgb = (237, 236, 230)
+ALARM: Rgb = (186, 28, 40)
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def color_of(object_id: int) -> Rgb:
+    """The colour of an object, in the picture and in the texts."""
+    return PALETTE[object_id % len(PALETTE)]
+
+
+def tint(color: Rgb, strength: float) -> Rgb:
+    """A colour laid thinly over the paper."""
+    red, green, blue = (
+        round(over * strength + under * (1 - strength))
+        for over, under in zip(color, PAPER, strict=True)
+    )
+    return red, green, blue
+
+
+@lru_cache(maxsize=32)
+def font(size: int) -> Font:
+    """Pillow's own font, so that pictures look alike on every machine."""
+    return ImageFont.load_default(size)
+
+
+def width_of(text: str, size: int) -> float:
+    """Width of a text in pixels."""
+    return font(size).getlength(text)
