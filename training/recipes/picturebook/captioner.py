@@ -210,6 +210,7 @@ class Student(nn.Module):
 
 def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Next-word cross entropy, and a tenth of the patch head's."""
+    assert isinstance(model, Student)
     seen = model.blip.vision_model(pixel_values=batch.pixels).last_hidden_state
     each = seen.repeat_interleave(CAPTIONS, 0)
     out = model.blip.text_decoder(
@@ -218,7 +219,7 @@ def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     labels = batch.ids.masked_fill(batch.mask == 0, -100)[:, 1:]
     word = F.cross_entropy(out.logits[:, :-1].float().flatten(0, 1), labels.flatten())
     guess = model.head(seen[:, 1:]).float().flatten(0, 1)
-    classes, colors = guess.split([len(NAMES), len(COLOR_NAMES)], dim=1)
+    classes, colors = torch.split(guess, [len(NAMES), len(COLOR_NAMES)], dim=1)
     patches = F.cross_entropy(classes, batch.classes.flatten())
     patches = patches + F.cross_entropy(colors, batch.colors.flatten(), ignore_index=-1)
     return {"loss": word + 0.3 * patches, "words": word, "patches": patches}

@@ -10,8 +10,6 @@ loss looks mostly into a window round the box; targets are area-averaged, so bor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -23,27 +21,21 @@ from transformers.models.sam.configuration_sam import (
     SamVisionConfig,
 )
 
-from grand_pipeline.picturebook.render import render
-from grand_pipeline.picturebook.scene import Scene, SceneObject
-from grand_pipeline.picturebook.vocabulary import COLORS, STUFF, THINGS
 from training.recipes.picturebook.fit import Schedule, fit, restore
 from training.recipes.picturebook.mask_scores import score
-from training.recipes.picturebook.scenes import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    TRAIN_SEED,
-    arguments,
-    jittered,
-    pixels,
-    record,
-    save_half,
+from training.recipes.picturebook.mask_targets import (
+    BOXES,
+    CLASSES,
+    GRID,
+    HUES,
+    MASK,
+    SIZE,
+    Batch,
+    make_batch,
 )
+from training.recipes.picturebook.scenes import arguments, record, save_half
 
-SIZE, PATCH, GRID, MASK = 192, 8, 24, 96
-SCENE = 256
-BOXES, POINTS = 5, 3
-CLASSES = {name: i for i, name in enumerate((*THINGS, *STUFF))}
-HUES = {name: i for i, name in enumerate(COLORS)}
+PATCH = 8
 
 
 def build() -> SamModel:
@@ -108,98 +100,6 @@ def processor() -> SamProcessor:
     )
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Pixels (B, 3, S, S), prompts in S units, soft masks (B, P, M, M), and per-cell truth."""
-
-    pixels: Tensor
-    boxes: Tensor
-    points: Tensor
-    masks: Tensor
-    windows: Tensor
-    cells: Tensor  # (B, G, G, 2): class and colour index, colour -1 for stuff
-    cell_boxes: Tensor  # (B, G, G, 4), fractions of the picture
-    fine: Tensor  # (B, 3, M, M): thing, same object as right neighbour, as lower neighbour
-    strength: float
-
-
-def make_batch(step: int, size: int, total: int) -> Batch:
-    """Render `size` new scenes and draw prompts for each."""
-    rng = np.random.default_rng([TRAIN_SEED, 11, step])
-    scenes = [render(TRAIN_SEED, step * size + i) for i in range(size)]
-    parts = [_targets(scene, rng) for scene in scenes]
-    images = [s.image for s in scenes]
-    return Batch(
-        pixels(images, SIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD),
-        *(torch.stack([p[k] for p in parts]) for k in range(7)),
-        strength=max(0.1, 1.0 - 1.6 * step / total),
-    )
-
-
-def _draw(scene: Scene, count: int, rng: np.random.Generator) -> list[SceneObject]:
-    """Mostly things; a fifth stuff."""
-    stuff = [o for o in scene.objects if o.kind == "stuff"]
-    things = list(scene.things) or stuff
-    order = [things[int(i)] for i in rng.permutation(len(things))]
-    picked = [order[i % len(order)] for i in range(count)]
-    return [
-        stuff[int(rng.integers(len(stuff)))] if stuff and rng.random() < 0.2 else obj
-        for obj in picked
-    ]
-
-
-def _targets(scene: Scene, rng: np.random.Generator) -> tuple[Tensor, ...]:
-    chosen = _draw(scene, BOXES + POINTS, rng)
-    scale = SIZE / SCENE
-    spreads = rng.choice([0.0, 0.04, 0.09], BOXES)
-    boxes = [jittered(o, float(s), rng) for o, s in zip(chosen, spreads, strict=False)]
-    points = [_point(scene, o, rng) for o in chosen[BOXES:]]
-    hard = np.stack([scene.ids == o.id for o in chosen]).astype(np.float32)
-    soft = F.interpolate(torch.from_numpy(hard)[None], size=(MASK, MASK), mode="area")[0]
-    windows = torch.stack([_window(o) for o in chosen])
-    return (
-        torch.tensor(boxes) * scale,
-        torch.tensor(points)[:, None] * scale,
-        soft,
-        windows,
-        *_cell_truth(scene),
-    )
-
-
-def _point(scene: Scene, obj: SceneObject, rng: np.random.Generator) -> tuple[float, float]:
-    ys, xs = np.nonzero(scene.ids == obj.id)
-    at = int(rng.integers(len(ys)))
-    return float(xs[at]), float(ys[at])
-
-
-def _window(obj: SceneObject) -> Tensor:
-    """The box and a fifth of its sides around it, as 0/1 on the mask grid."""
-    x0, y0, x1, y1 = (v * MASK / SCENE for v in obj.box)
-    mx, my = 0.2 * (x1 - x0) + 1, 0.2 * (y1 - y0) + 1
-    window = torch.zeros(MASK, MASK)
-    window[max(0, int(y0 - my)) : int(y1 + my) + 1, max(0, int(x0 - mx)) : int(x1 + mx) + 1] = 1
-    return window
-
-
-def _cell_truth(scene: Scene) -> tuple[Tensor, Tensor, Tensor]:
-    count = len(scene.objects)
-    names, hues = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    boxes = np.zeros((count, 4), np.float32)
-    for o in scene.objects:
-        names[o.id], hues[o.id] = CLASSES[o.name], HUES.get(o.color or "", -1)
-        boxes[o.id] = np.array(o.box) / SCENE
-    middle = ((np.arange(GRID) + 0.5) * SCENE / GRID).astype(int)
-    ids = scene.ids[np.ix_(middle, middle)]
-    cells = torch.from_numpy(np.stack([names[ids], hues[ids]], axis=-1))
-    fine_at = ((np.arange(MASK) + 0.5) * SCENE / MASK).astype(int)
-    fine = scene.ids[np.ix_(fine_at, fine_at)]
-    right, below = np.ones((MASK, MASK), bool), np.ones((MASK, MASK), bool)
-    right[:, :-1] = fine[:, 1:] == fine[:, :-1]
-    below[:-1] = fine[1:] == fine[:-1]
-    planes = np.stack([names[fine] < len(THINGS), right, below]).astype(np.float32)
-    return cells, torch.from_numpy(boxes[ids]), torch.from_numpy(planes)
-
-
 class Student(nn.Module):
     """SAM with throw-away heads on its image embedding."""
 
@@ -207,7 +107,7 @@ class Student(nn.Module):
         super().__init__()
         self.sam = build()
         width = self.sam.config.vision_config.output_channels
-        self.sizes = (len(CLASSES), len(HUES), 4, 3 * (MASK // GRID) ** 2)
+        self.sizes = [len(CLASSES), len(HUES), 4, 3 * (MASK // GRID) ** 2]
         self.heads = nn.Conv2d(width, sum(self.sizes), 1)
 
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -231,6 +131,7 @@ class Student(nn.Module):
 
 def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Mask, IoU and per-cell losses with their total."""
+    assert isinstance(model, Student)
     box_masks, box_ious, point_masks, point_ious, embedding = model(batch)
     boxes = _mask_loss(box_masks.float(), box_ious.float(), batch, slice(0, BOXES))
     points = _mask_loss(point_masks.float(), point_ious.float(), batch, slice(BOXES, None))
@@ -268,8 +169,8 @@ def _mask_loss(logits: Tensor, guess: Tensor, batch: Batch, part: slice) -> tupl
     return mask_loss, F.mse_loss(guess, iou), iou.amax(-1).mean()
 
 
-def _cell_loss(out: Tensor, sizes: tuple[int, ...], batch: Batch) -> Tensor:
-    names, hues, boxes, fine = out.split(sizes, dim=1)
+def _cell_loss(out: Tensor, sizes: list[int], batch: Batch) -> Tensor:
+    names, hues, boxes, fine = torch.split(out, sizes, dim=1)
     thing = (batch.cells[..., 1] >= 0).float()
     by_name = F.cross_entropy(names, batch.cells[..., 0], reduction="none")
     by_hue = F.cross_entropy(hues, batch.cells[..., 1].clamp(min=0), reduction="none")

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from grand_pipeline.picturebook.render import render
 from grand_pipeline.picturebook.scene import Scene, SceneObject
@@ -78,7 +79,7 @@ def jittered(
     return float(left), float(top), float(right), float(bottom)
 
 
-def save_half(model: nn.Module, folder: Path, record: Mapping[str, object]) -> None:
+def save_half(model: PreTrainedModel, folder: Path, record: Mapping[str, object]) -> None:
     """Write a transformers model as float16 safetensors with its training record."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
