@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from grand_pipeline.errors import MissingDependencyError, SettingsError
+from stages import detector, hub, sam
+from tests.tiny.checkpoints import checkpoint, clip, owl_vit, siglip
+
+
+def test_model_is_float32_and_in_evaluation_mode(tmp_path: Path) -> None:
+    half, _ = clip()
+    half.half().save_pretrained(tmp_path)
+    model = hub.pretrained("AutoModel", str(tmp_path), "cpu")
+    assert not model.training
+    assert {str(weight.dtype) for weight in model.parameters()} == {"torch.float32"}
+
+
+def test_folder_without_a_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"folder with config\.json and weights"):
+        hub.pretrained("AutoModel", str(tmp_path), "cpu")
+    model, _ = clip()
+    model.config.save_pretrained(tmp_path)
+    with pytest.raises(MissingDependencyError, match="give the folder of a checkpoint"):
+        hub.pretrained("AutoModel", str(tmp_path), "cpu")
+    with pytest.raises(SettingsError, match="does not exist"):
+        hub.pretrained("AutoModel", str(tmp_path / "nowhere"), "cpu")
+
+
+def test_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="can not be loaded as"):
+        hub.pretrained("AutoModelForDepthEstimation", checkpoint(clip), "cpu")
+    with pytest.raises(SettingsError, match="is a CLIPModel"):
+        sam.load(checkpoint(clip), "cpu")
+    with pytest.raises(SettingsError, match="can not be loaded as"):
+        detector.load(checkpoint(clip), "cpu")
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    model, _ = siglip()
+    model.config.save_pretrained(tmp_path)
+    other, _ = owl_vit()
+    other.save_pretrained(tmp_path / "other")
+    (tmp_path / "other" / "model.safetensors").rename(tmp_path / "model.safetensors")
+    with pytest.raises(SettingsError, match="tensors are missing"):
+        hub.pretrained("AutoModel", str(tmp_path), "cpu")
