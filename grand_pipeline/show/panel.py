@@ -28,19 +28,27 @@ from grand_pipeline.types import Span
 
 TEXT, SMALL = 17, 13
 _LEADING = 27
-_MARGIN = 24
+MARGIN = 24
 _GAP = 16
-_MOST_RELATIONS = 14
+_MOST_RELATIONS = 20
+_PLATE = 3  # pixels that the plate of a phrase stands out on either side
+_PILL_PAD = 9
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word with the objects it speaks of; `pill` words stand on a plate of their own."""
+    """A word with the objects it speaks of; `pill` words stand on a plate of their own.
+
+    `glued`: no space before it. `room`: pixels that must be left in the line, so that what
+    belongs together is not broken.
+    """
 
     text: str
     object_ids: tuple[int, ...] = ()
     ink: Rgb = INK
     pill: bool = False
+    glued: bool = False
+    room: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,13 +103,16 @@ def _headline(annotation: Annotation) -> Iterator[Word]:
 
 def _relations(annotation: Annotation, labels: dict[int, str]) -> Iterator[Word]:
     shown = annotation.relations[:_MOST_RELATIONS]
-    for relation in shown:
-        for number in (relation.subject, relation.object):
-            text = f"{labels.get(number, '?')} [{number}]"
-            if number == relation.object:
-                yield Word(relation.predicate, ink=FAINT)
-            yield Word(text, (number,))
-        yield Word("\n")
+    for number, relation in enumerate(shown):
+        subject, other = (
+            f"{labels.get(i, '?')} [{i}]" for i in (relation.subject, relation.object)
+        )
+        end = ";" if number + 1 < len(annotation.relations) else ""
+        room = width_of(f"{subject} {relation.predicate} {other}{end}", TEXT) + 4 * _PLATE
+        yield Word(subject, (relation.subject,), room=room)
+        yield Word(relation.predicate, ink=FAINT)
+        yield Word(other, (relation.object,))
+        yield Word(end, glued=True, ink=FAINT)
     if len(annotation.relations) > len(shown):
         yield Word(f"and {len(annotation.relations) - len(shown)} more", ink=FAINT)
 
@@ -113,20 +124,20 @@ def spoken(text: str, spans: Sequence[Span]) -> Iterator[Word]:
         for place in range(max(0, span.start), min(span.end, len(text))):
             owners[place] = span.object_ids
     for match in re.finditer(r"\n|[^\s]+", text):
-        word, start = match.group(), match.start()
-        cuts = [
-            place for place in range(start + 1, match.end()) if owners[place] != owners[place - 1]
-        ]
-        # A comma after a phrase belongs to the sentence: it is glued on, but not coloured.
-        edges = [start, *cuts, match.end()]
-        for n, (a, b) in enumerate(pairwise(edges)):
-            glue = "" if n == 0 else "\u2060"
-            yield Word(glue + text[a:b] if word != "\n" else word, owners[a])
+        start, end = match.span()
+        # The comma after a phrase belongs to the sentence: glued on, but not coloured.
+        cuts = [i for i in range(start + 1, end) if owners[i] != owners[i - 1]]
+        for a, b in pairwise([start, *cuts, end]):
+            yield Word(text[a:b], owners[a], glued=a > start)
 
 
-def draw_panel(annotation: Annotation, width: int, least_height: int) -> Image.Image:
-    """The panel at a given width, as high as its text needs, at least `least_height`."""
-    parts = sections(annotation)
+def measure(part: Section, width: int) -> int:
+    """Height of a section in a panel of this width."""
+    return _layout(None, [part], width) - 2 * MARGIN + _GAP
+
+
+def draw_panel(parts: Sequence[Section], width: int, least_height: int) -> Image.Image:
+    """The sections at a given width, as high as they need, at least `least_height`."""
     height = _layout(None, parts, width)
     panel = Image.new("RGB", (width, max(least_height, height)), PAPER)
     _layout(ImageDraw.Draw(panel), parts, width)
@@ -135,65 +146,62 @@ def draw_panel(annotation: Annotation, width: int, least_height: int) -> Image.I
 
 def _layout(pen: ImageDraw.ImageDraw | None, parts: Sequence[Section], width: int) -> int:
     """Draw (or only measure, without a pen) all sections; returns the height."""
-    y = _MARGIN
+    y = MARGIN
     for number, part in enumerate(parts):
         if number:
             if pen:
-                pen.line((_MARGIN, y, width - _MARGIN, y), fill=LINE)
+                pen.line((MARGIN, y, width - MARGIN, y), fill=LINE)
             y += _GAP - 2
         if pen:
-            pen.text((_MARGIN, y), part.title, fill=FAINT, font=font(SMALL))
+            pen.text((MARGIN, y), part.title, fill=FAINT, font=font(SMALL))
         y = _paragraph(pen, part.words, y + SMALL + 8, width) + _GAP
-    return y + _MARGIN - _GAP
+    return y + MARGIN - _GAP
 
 
 def _paragraph(pen: ImageDraw.ImageDraw | None, words: Sequence[Word], y: int, width: int) -> int:
     """Set words in lines; returns the y below the last one."""
-    x, right = float(_MARGIN), width - _MARGIN
-    space = width_of(" ", TEXT)
+    x, right = float(MARGIN), width - MARGIN
     before: Word | None = None
     for word in words:
         if word.text == "\n":
-            x, y, before = float(_MARGIN), y + _LEADING, None
+            x, y, before = float(MARGIN), y + _LEADING, None
             continue
-        glued = word.text.startswith("\u2060")
-        text = word.text.removeprefix("\u2060")
-        plate = 9 if word.pill else 0
-        extent = width_of(text, TEXT) + 2 * plate
-        gap = 0.0 if glued or before is None else space + (3 if word.pill else 0)
-        if x + gap + extent > right and before is not None and not glued:
-            x, y, gap, before = float(_MARGIN), y + _LEADING, 0.0, None
+        extent = width_of(word.text, TEXT) + (2 * _PILL_PAD if word.pill else 0)
+        gap = _gap(before, word)
+        if before is not None and not word.glued and x + gap + max(extent, word.room) > right:
+            x, y, gap, before = float(MARGIN), y + _LEADING, 0.0, None
         same = before is not None and bool(word.object_ids) and before.object_ids == word.object_ids
         if pen:
-            _set_word(pen, word, text, (x + gap, y), extent, gap if same else 0.0)
+            _set_word(pen, word, (x + gap, y), extent, gap if same else 0.0)
         x += gap + extent
         before = word
     return y + _LEADING if before is not None else y
 
 
+def _gap(before: Word | None, word: Word) -> float:
+    """Space before a word: none at the start of a line, more where plates begin or end."""
+    if before is None:
+        return 0.0
+    plates = 0 if before.object_ids == word.object_ids else _PLATE
+    if word.glued:
+        return plates if before.object_ids or word.object_ids else 0.0
+    return width_of(" ", TEXT) + plates + (4 if word.pill or before.pill else 0)
+
+
 def _set_word(
-    pen: ImageDraw.ImageDraw,
-    word: Word,
-    text: str,
-    at: tuple[float, float],
-    extent: float,
-    joined: float,
+    pen: ImageDraw.ImageDraw, word: Word, at: tuple[float, float], extent: float, joined: float
 ) -> None:
     """One word with its plate; `joined` pixels to its left belong to the same phrase."""
     x, y = at
     top, bottom = y - 3, y + TEXT + 5
-    plate = 0
     if word.pill:
         pen.rounded_rectangle((x, top, x + extent, bottom), radius=10, fill=PILL)
-        plate = 9
+        x += _PILL_PAD
     elif word.object_ids:
-        left = x - joined if joined else x - 3
-        pen.rectangle(
-            (left, top, x + extent + 3, bottom), fill=tint(color_of(word.object_ids[0]), 0.2)
-        )
-        count = len(word.object_ids)
+        left, right = x - (joined or _PLATE), x + extent + _PLATE
+        pen.rectangle((left, top, right, bottom), fill=tint(color_of(word.object_ids[0]), 0.18))
+        step = (right - left) / len(word.object_ids)
         for n, number in enumerate(word.object_ids):
-            a = left + (x + extent + 3 - left) * n / count
-            b = left + (x + extent + 3 - left) * (n + 1) / count
-            pen.rectangle((a, bottom - 2, b, bottom), fill=color_of(number))
-    pen.text((x + plate, y), text, fill=word.ink, font=font(TEXT))
+            stripe = (left + step * n, bottom - 2, left + step * (n + 1), bottom)
+            pen.rectangle(stripe, fill=color_of(number))
+    pen.text((x, y), word.text, fill=word.ink, font=font(TEXT))

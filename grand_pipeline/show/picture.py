@@ -16,8 +16,9 @@ from grand_pipeline.show.style import Rgb, color_of
 SMALLEST, LARGEST = 768, 1280
 """Limits of the longer side of a drawn picture, in pixels."""
 
-_FILL = {"thing": 0.40, "stuff": 0.16}
-_FLOATING_FILL = 0.24
+# Thin enough that the colours of the things themselves can still be judged.
+_FILL = {"thing": 0.24, "stuff": 0.13}
+_FLOATING_FILL = 0.14
 _DASH = 9
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from grand_pipeline import images
 from grand_pipeline.columns import Annotation, ImageRow
 from grand_pipeline.errors import ImageError, UserError, suggest
-from grand_pipeline.show.panel import draw_panel
+from grand_pipeline.show.panel import MARGIN, Section, draw_panel, measure, sections
 from grand_pipeline.show.picture import draw_objects
 from grand_pipeline.show.sheet import contact_sheet
 from grand_pipeline.show.style import FAINT, PAPER, font
@@ -28,17 +28,27 @@ def draw(annotation: Annotation, image: Image.Image) -> Image.Image:
 
 
 def compose(annotation: Annotation, picture: Image.Image) -> Image.Image:
-    """A drawn picture and its panel of texts."""
-    if picture.width > 1.4 * picture.height:
-        panel = draw_panel(annotation, picture.width, 0)
-        canvas = Image.new("RGB", (picture.width, picture.height + panel.height), PAPER)
-        canvas.paste(panel, (0, picture.height))
-    else:
-        panel = draw_panel(annotation, _PANEL, picture.height)
-        height = max(picture.height, panel.height)
-        canvas = Image.new("RGB", (picture.width + _PANEL, height), PAPER)
-        canvas.paste(panel, (picture.width, 0))
+    """A drawn picture and its texts: beside it what fits there, below it the rest."""
+    parts = sections(annotation)
+    beside: list[Section] = []
+    if picture.width <= 1.4 * picture.height:
+        room = picture.height - 2 * MARGIN
+        for part in parts:
+            room -= measure(part, _PANEL)
+            if room < 0 and beside:
+                break
+            beside.append(part)
+    width = picture.width + (_PANEL if beside else 0)
+    tall = draw_panel(beside, _PANEL, picture.height) if beside else None
+    top = max(picture.height, tall.height if tall else 0)
+    rest = parts[len(beside) :]
+    wide = draw_panel(rest, width, 0) if rest else None
+    canvas = Image.new("RGB", (width, top + (wide.height if wide else 0)), PAPER)
     canvas.paste(picture, (0, 0))
+    if tall:
+        canvas.paste(tall, (picture.width, 0))
+    if wide:
+        canvas.paste(wide, (0, top))
     return canvas
 
 
