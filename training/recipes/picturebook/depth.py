@@ -183,8 +183,8 @@ def _scenes(count: int) -> tuple[Scene, ...]:
 
 
 @cache
-def _mean_map() -> npt.NDArray[np.float32]:
-    maps = [render(EVAL_SEED + 9, i).depth for i in range(200)]
+def _mean_map(count: int) -> npt.NDArray[np.float32]:
+    maps = [render(EVAL_SEED + 9, i).depth for i in range(count)]
     return np.asarray(np.mean(maps, axis=0), np.float32)
 
 
@@ -215,7 +215,7 @@ def depth_scores(model: DPTForDepthEstimation, *, count: int = 60) -> dict[str, 
     near = [np.maximum(r, 1 / r) < 1.25 for r in ratios]
     return {
         "pair_order": pair_order(maps, scenes),
-        "pair_order_mean_map": pair_order([_mean_map()] * count, scenes),
+        "pair_order_mean_map": pair_order([_mean_map(count)] * count, scenes),
         "delta1": float(np.mean(near)),
         "l1": float(
             np.mean([np.abs(m - s.depth).mean() for m, s in zip(maps, scenes, strict=True)])
@@ -238,11 +238,16 @@ def processor_of(variant: Variant) -> DPTImageProcessorPil:
 
 
 def export(
-    model: DPTForDepthEstimation, variant: Variant, schedule: Schedule, progress: Progress, to: Path
+    model: DPTForDepthEstimation,
+    variant: Variant,
+    schedule: Schedule,
+    progress: Progress,
+    to: Path,
+    scenes: int,
 ) -> None:
     """Write the checkpoint, its processor and the record of its training."""
     model.eval()
-    scores = depth_scores(model, count=200)
+    scores = depth_scores(model, count=scenes)
     card = {
         "recipe": "training.recipes.picturebook.depth",
         "variant": asdict(variant),
@@ -275,6 +280,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--init", type=Path, help="run of the detector that gives the trunk")
     parser.add_argument("--to", type=Path, default=common.CHECKPOINTS / "depth")
     parser.add_argument("--export-now", action="store_true", help="export the last saved state")
+    parser.add_argument("--score-scenes", type=int, default=200, help="unseen scenes of the scores")
     given = parser.parse_args(arguments)
     common.one_thread()
     variant = VARIANTS[given.variant]
@@ -304,7 +310,7 @@ def main(arguments: list[str] | None = None) -> None:
             eval_every=given.eval_every,
         )
     progress = restore(model, given.out)
-    export(model, variant, schedule, progress, given.to)
+    export(model, variant, schedule, progress, given.to, given.score_scenes)
 
 
 if __name__ == "__main__":

@@ -186,11 +186,11 @@ def processor_of(variant: Variant) -> OwlViTProcessor:
 
 
 def export(
-    model: Detector, variant: Variant, schedule: Schedule, progress: Progress, to: Path
+    model: Detector, variant: Variant, schedule: Schedule, progress: Progress, to: Path, scenes: int
 ) -> None:
     """Write the checkpoint, its processor and the record of its training."""
     model.eval()
-    scores = detector_scores(model.owl, variant.view.size, count=200)
+    scores = detector_scores(model.owl, variant.view.size, count=scenes)
     card = {
         "recipe": "training.recipes.picturebook.detector",
         "variant": asdict(variant),
@@ -223,6 +223,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--init", type=Path, help="run of a detector whose fitting weights to use")
     parser.add_argument("--to", type=Path, help="folder of the checkpoint")
     parser.add_argument("--export-now", action="store_true", help="export the last saved state")
+    parser.add_argument("--score-scenes", type=int, default=200, help="unseen scenes of the scores")
     given = parser.parse_args(arguments)
     common.one_thread()
     variant = VARIANTS[given.variant]
@@ -257,7 +258,7 @@ def main(arguments: list[str] | None = None) -> None:
             save_every=250,
         )
     progress = restore(model, given.out)
-    export(model, variant, schedule, progress, to)
+    export(model, variant, schedule, progress, to, given.score_scenes)
 
 
 if __name__ == "__main__":
