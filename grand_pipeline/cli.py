@@ -6,9 +6,8 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -17,15 +16,16 @@ from grand_pipeline import __version__, build, plan_view, settings
 from grand_pipeline.errors import GrandError, UserError
 from grand_pipeline.store import Run
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 picturebook_app = typer.Typer(no_args_is_help=True, help="The rendered world with exact truth.")
 eval_app = typer.Typer(no_args_is_help=True, help="Measure a run.")
 app.add_typer(picturebook_app, name="picturebook")
 app.add_typer(eval_app, name="eval")
 
 DEFAULT_PRESET = "picturebook"
+
+# ClickException. Newer versions of typer carry a click of their own, older ones import it.
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 RunOption = Annotated[Path, typer.Option("--run", metavar="RUN", help="A run directory.")]
@@ -236,10 +236,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except GrandError as error:
         typer.echo(f"grand: {error}", err=True)
         sys.exit(error.exit_code)
-    except click.ClickException as error:
+    except _UsageError as error:
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         typer.echo("grand: stopped; what was committed is kept, run again to go on", err=True)
         sys.exit(130)
 
