@@ -65,11 +65,11 @@ def plural(word: str) -> str:
     """The plural of a singular English noun (the last word of a longer label)."""
     first, last = word.rpartition(" ")[::2]
     lead = f"{first} " if first else ""
-    if last in INVARIANT:
-        return word
     for many, one in IRREGULAR.items():
         if one == last:
             return lead + many
+    if last in INVARIANT:
+        return word
     if last.endswith(("ch", "sh", "ss", "x", "zz", "s")):
         return f"{lead}{last}es"
     if last.endswith("y") and last[-2:-1] not in "aeiou":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _IDS = r"\s*\[\s*\d+(?:\s*,\s*\d+)*\s*\]"
 _REFERENCE = re.compile(rf"<p>(?P<phrase>[^<>]*)</p>(?P<ids>(?:{_IDS})*)", re.IGNORECASE)
-_LEFTOVER = re.compile(rf"</?\s*p\s*>?|{_IDS}|<\|[^<>|]*\|>|</?s>|\[SEG\]", re.IGNORECASE)
+_LEFTOVER = re.compile(rf"</?\s*p\s*(?:>|(?!\w))|{_IDS}|<\|[^<>|]*\|>|</?s>|\[SEG\]", re.IGNORECASE)
 _DIGITS = re.compile(r"\d+")
 
 
@@ -57,5 +57,8 @@ def parse(answer: str) -> Answer:
 
 def _stripped(text: str) -> tuple[str, bool]:
     """The text without left-over marks, and whether there were none."""
-    plain = _LEFTOVER.sub("", text)
+    plain, before = _LEFTOVER.sub("", text), text
+    # Removing a mark can join the halves of another one.
+    while plain != before:
+        plain, before = _LEFTOVER.sub("", plain), plain
     return plain, plain == text
