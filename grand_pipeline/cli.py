@@ -138,7 +138,7 @@ def plan(
         return
     table = Table("level", "stage", "reads", "writes", "models", "cpus", "gpus", title=chosen.name)
     for row in rows:
-        table.add_row(*(_cell(row[name.header]) for name in table.columns))
+        table.add_row(*(_cell(row[str(name.header)]) for name in table.columns))
     Console().print(table)
 
 
