@@ -51,8 +51,11 @@ class Stage(abc.ABC, Generic[M]):
     operational: ClassVar[frozenset[str]] = frozenset({"batch_size", "resources", "device"})
 
     batch_size: int = 8
+    """Images given to the model at once."""
     resources: Resources = Resources()
+    """What one worker needs, and how many workers may run."""
     device: str = "auto"
+    """"cpu", "cuda", "cuda:1", or "auto": a GPU where the worker has been given one."""
 
     @classmethod
     def name(cls) -> str:

@@ -1,0 +1,41 @@
+"""The reference pages in docs/ are what the code says today."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from grand_pipeline import catalog, docs
+from grand_pipeline.columns import COLUMNS
+
+ROOT = Path(__file__).parent.parent
+PAGES = docs.pages()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_fresh(name: str) -> None:
+    found = (ROOT / "docs" / name).read_text("utf-8")
+    assert found == PAGES[name], f"docs/{name} is stale: run `make docs`"
+
+
+@pytest.mark.parametrize("name", catalog.STAGES)
+def test_every_option_is_explained(name: str) -> None:
+    explained = {row[0].strip("`"): row[3] for row in docs._options(catalog.stage_class(name))}
+    assert [option for option, meaning in explained.items() if not meaning] == []
+    own = {field.name for field in dataclasses.fields(catalog.stage_class(name))}
+    assert set(explained) <= own
+
+
+def test_every_column_has_a_writer() -> None:
+    rows = {row[0]: row[2] for row in docs._column_rows()}
+    assert len(rows) == len(COLUMNS)
+    assert [column for column, writers in rows.items() if not writers] == []
+
+
+def test_commands_page_knows_nested_commands_and_options() -> None:
+    page = docs.commands_page()
+    assert "## `grand build`" in page
+    assert "## `grand picturebook render`" in page
+    assert "| `--images DIR\\|GLOB\\|URL` | required |" in page
