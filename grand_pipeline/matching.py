@@ -6,6 +6,7 @@ input gets the same answer whatever order the input came in.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grand_pipeline import geometry
-from grand_pipeline.types import BoolArray, FloatArray
+from grand_pipeline.types import BoolArray, Box, FloatArray
 
 IntArray = NDArray[np.int64]
 
@@ -81,17 +82,27 @@ def absorb(boxes: FloatArray, limits: FloatArray) -> list[list[int]]:
     return list(parts.values())
 
 
-def weighted_box(boxes: FloatArray, weights: Sequence[float]) -> FloatArray:
-    """The mean (4,) of boxes (n, 4), weighted; the plain mean when all weights are zero."""
-    usable = np.asarray(weights, np.float64)
-    if usable.sum() <= 0:
-        usable = np.ones(len(boxes))
-    return np.asarray(np.average(boxes, axis=0, weights=usable), np.float32)
+def weighted_box(boxes: Sequence[Box], weights: Sequence[float]) -> Box:
+    """The weighted mean of at least one box; the plain mean when all weights are zero."""
+    # Plain Python: called once per object with two or three boxes, where numpy is slower.
+    total = math.fsum(weights)
+    usable = weights if total > 0 else [1.0] * len(boxes)
+    total = total if total > 0 else float(len(boxes))
+    x1, y1, x2, y2 = (
+        _within(side, math.fsum(w * value for w, value in zip(usable, side, strict=True)) / total)
+        for side in zip(*boxes, strict=True)
+    )
+    return x1, y1, x2, y2
+
+
+def _within(values: Sequence[float], mean: float) -> float:
+    """The mean kept among its values, which rounding can make it leave (and the image with it)."""
+    return max(min(values), min(max(values), mean))
 
 
 def noisy_or(scores: Sequence[float]) -> float:
     """Probability that at least one of independent sources is right; scores are in [0, 1]."""
-    return float(1.0 - np.prod(1.0 - np.clip(np.asarray(scores, np.float64), 0.0, 1.0)))
+    return 1.0 - math.prod(1.0 - min(1.0, max(0.0, score)) for score in scores)
 
 
 def best_match(

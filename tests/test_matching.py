@@ -91,9 +91,9 @@ def test_absorb_joins_the_best_overlapping_leader() -> None:
 
 
 def test_weighted_box() -> None:
-    boxes = geometry.as_boxes([(0, 0, 10, 10), (4, 0, 14, 10)])
-    assert weighted_box(boxes, [3, 1]).tolist() == [1, 0, 11, 10]
-    assert weighted_box(boxes, [0, 0]).tolist() == [2, 0, 12, 10]
+    boxes = [(0.0, 0.0, 10.0, 10.0), (4.0, 0.0, 14.0, 10.0)]
+    assert weighted_box(boxes, [3, 1]) == (1, 0, 11, 10)
+    assert weighted_box(boxes, [0, 0]) == (2, 0, 12, 10)
 
 
 def test_noisy_or() -> None:

@@ -192,6 +192,9 @@ class Fusion(Stage[None]):
 
     def _cluster(self, members: Sequence[_Candidate]) -> _Cluster:
         """Decide label, box and score of candidates on one place."""
+        if len(members) == 1:
+            (only,) = members
+            return _Cluster((only,), only.key, only.box, min(1.0, only.score))
         weights: dict[str, float] = {}
         for member in members:
             weights[member.key] = weights.get(member.key, 0.0) + member.score
@@ -199,14 +202,12 @@ class Fusion(Stage[None]):
         narrower = [k for k in weights if self.lexicon.is_a(k, key)]
         key = min(narrower, key=lambda k: (-weights[k], k)) if narrower else key
         agreeing = [m for m in members if m.key == key or self.lexicon.is_a(key, m.key)]
-        box = matching.weighted_box(
-            geometry.as_boxes([m.box for m in agreeing]), [m.score for m in agreeing]
-        )
+        box = matching.weighted_box([m.box for m in agreeing], [m.score for m in agreeing])
         best: dict[str, float] = {}
         for member in agreeing:
             best[member.source] = max(member.score, best.get(member.source, 0.0))
         score = matching.noisy_or([best[source] for source in sorted(best)])
-        return _Cluster(tuple(members), key, geometry.as_box(box), score)
+        return _Cluster(tuple(members), key, box, score)
 
 
 def _order(candidate: _Candidate) -> tuple[float, str, str, Box]:
