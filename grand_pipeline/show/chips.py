@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import ImageDraw
 
-from grand_pipeline.show.style import Rgb, font, width_of
+from grand_pipeline.show.style import Rgb, drawable, font, width_of
 
 Rect = tuple[float, float, float, float]
 
@@ -51,7 +51,8 @@ def draw(pen: ImageDraw.ImageDraw, chip: Chip, rect: Rect, text_size: int) -> No
     edge = chip.color if chip.hollow else (255, 255, 255)
     pen.rounded_rectangle(rect, radius=5, fill=fill, outline=edge, width=1)
     middle = (rect[1] + rect[3]) / 2
-    pen.text((rect[0] + PAD_X, middle), chip.text, fill=ink, font=font(text_size), anchor="lm")
+    at = (rect[0] + PAD_X, middle)
+    pen.text(at, drawable(chip.text), fill=ink, font=font(text_size), anchor="lm")
 
 
 Candidate = tuple[float, Rect]

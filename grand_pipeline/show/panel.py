@@ -20,6 +20,7 @@ from grand_pipeline.show.style import (
     PILL,
     Rgb,
     color_of,
+    drawable,
     font,
     tint,
     width_of,
@@ -153,7 +154,7 @@ def _layout(pen: ImageDraw.ImageDraw | None, parts: Sequence[Section], width: in
                 pen.line((MARGIN, y, width - MARGIN, y), fill=LINE)
             y += _GAP - 2
         if pen:
-            pen.text((MARGIN, y), part.title, fill=FAINT, font=font(SMALL))
+            pen.text((MARGIN, y), drawable(part.title), fill=FAINT, font=font(SMALL))
         y = _paragraph(pen, part.words, y + SMALL + 8, width) + _GAP
     return y + MARGIN - _GAP
 
@@ -204,4 +205,4 @@ def _set_word(
         for n, number in enumerate(word.object_ids):
             stripe = (left + step * n, bottom - 2, left + step * (n + 1), bottom)
             pen.rectangle(stripe, fill=color_of(number))
-    pen.text((x, y), word.text, fill=word.ink, font=font(TEXT))
+    pen.text((x, y), drawable(word.text), fill=word.ink, font=font(TEXT))

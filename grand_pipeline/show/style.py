@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from functools import lru_cache
 
 from PIL import ImageFont
@@ -31,6 +32,8 @@ LINE: Rgb = (224, 222, 215)
 PILL: Rgb = (237, 236, 230)
 ALARM: Rgb = (186, 28, 40)
 
+_STRAIGHT = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--")
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -54,6 +57,15 @@ def font(size: int) -> Font:
     return ImageFont.load_default(size)
 
 
+@lru_cache(maxsize=8192)
+def drawable(text: str) -> str:
+    """A text in letters that the font has: accents are dropped, curly quotes made straight."""
+    if text.isascii():
+        return text
+    letters = unicodedata.normalize("NFKD", text.translate(_STRAIGHT))
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
 def width_of(text: str, size: int) -> float:
     """Width of a text in pixels."""
-    return font(size).getlength(text)
+    return font(size).getlength(drawable(text))
