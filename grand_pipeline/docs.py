@@ -127,7 +127,7 @@ def _outline(cls: type[Stage[Any]]) -> Stage[Any]:
     return stage
 
 
-def _options(cls: type[Stage[Any]]) -> Iterator[tuple[str, ...]]:
+def _options(cls: type[Any]) -> Iterator[tuple[str, ...]]:
     hints = typing.get_type_hints(cls)
     docs = {name: text for base in reversed(cls.__mro__) for name, text in _field_docs(base)}
     common = {} if cls is Stage else {f.name: f.default for f in dataclasses.fields(Stage)}
@@ -135,7 +135,7 @@ def _options(cls: type[Stage[Any]]) -> Iterator[tuple[str, ...]]:
         if field.name in common and field.default == common[field.name]:
             continue
         doc = docs.get(field.name, "")
-        mark = " *(operational)*" if field.name in cls.operational else ""
+        mark = " *(operational)*" if doc and field.name in cls.operational else ""
         yield f"`{field.name}`", f"`{_hint(hints[field.name])}`", _default(field), doc + mark
 
 
