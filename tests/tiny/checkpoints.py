@@ -1,4 +1,4 @@
-"""One builder per architecture: `build(folder)` writes a checkpoint that `from_pretrained` reads."""
+"""One builder per architecture, and `checkpoint`, which saves what a builder makes."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def sam() -> tuple[Any, Any]:
         pad_size={"height": side, "width": side},
         mask_pad_size={"height": side // 2, "width": side // 2},
     )
-    return SamModel(config), SamProcessor(images)
+    return _lively(SamModel(config)), SamProcessor(images)
 
 
 def dpt() -> tuple[Any, Any]:
@@ -185,7 +185,7 @@ def depth_anything() -> tuple[Any, Any]:
         head_hidden_size=8,
     )
     images = DPTImageProcessorPil(
-        size={"height": 28, "width": 28}, keep_aspect_ratio=True, ensure_multiple_of=14
+        size={"height": 70, "width": 70}, keep_aspect_ratio=True, ensure_multiple_of=14
     )
     return DepthAnythingForDepthEstimation(config), images
 
@@ -258,9 +258,7 @@ def llava() -> tuple[Any, Any]:
         eos_token_id=tokenizer.eos_token_id,
     )
     image_token = tokenizer.convert_tokens_to_ids("<image>")
-    config = LlavaConfig(
-        vision_config=vision, text_config=text, image_token_index=image_token
-    )
+    config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=image_token)
     images = CLIPImageProcessorPil(
         size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
     )
@@ -293,6 +291,18 @@ def checkpoint(build: Builder) -> str:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return str(folder)
+
+
+def _lively(model: Any) -> Any:
+    """Masks whose logits differ from 0: the library's start is meant for loaded weights."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.reset_parameters()
+    # Quality estimates in the middle of [0, 1].
+    torch.nn.init.constant_(model.mask_decoder.iou_prediction_head.proj_out.bias, 0.5)
+    return model
 
 
 def _calm(model: Any) -> Any:

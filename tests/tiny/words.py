@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-WORDS = tuple(
-    "a an the red green blue cat dog car tree sky grass photo of two several picture people "
-    "indoor outdoor scene road urban rural apple".split()
+WORDS = (
+    *("a", "an", "the", "red", "green", "blue", "cat", "dog", "car", "tree", "sky", "grass"),
+    *("photo", "of", "two", "several", "picture", "people", "indoor", "outdoor", "apple"),
 )
 
 

@@ -1,0 +1,37 @@
+import pytest
+
+from grand_pipeline.columns import CAPTIONS
+from stages.level2.captions import Captions
+from tests.tiny.checkpoints import Builder, blip, checkpoint, llava
+from tests.tiny.records import ODD_SIZES, record
+
+COLUMN = CAPTIONS.of("s")
+
+
+def stage(build: Builder, **options: str | int) -> Captions:
+    return Captions(source="s", model=checkpoint(build), **options)  # type: ignore[arg-type]  # mixed
+
+
+@pytest.mark.parametrize("build", [blip, llava])
+@pytest.mark.parametrize("beams", [1, 2])
+def test_same_words_in_and_out_of_a_batch(build: Builder, beams: int) -> None:
+    captions = stage(build, num_beams=beams, max_new_tokens=4)
+    model = captions.load("cpu")
+    records = [record(size, seed=i) for i, size in enumerate(((40, 60), *ODD_SIZES[:3]))]
+    rows = captions.annotate(model, records)
+    assert rows == [captions.annotate(model, [one])[0] for one in records]
+    for row in rows:
+        assert len(row[COLUMN].split()) <= 4
+        assert row[COLUMN] == row[COLUMN].strip()
+
+
+def test_captioner_goes_on_from_its_prompt() -> None:
+    captions = stage(blip, prompt="a photo of", max_new_tokens=3)
+    (row,) = captions.annotate(captions.load("cpu"), [record()])
+    assert row[COLUMN].startswith("a photo of")
+
+
+def test_chat_model_does_not_repeat_the_question() -> None:
+    captions = stage(llava, prompt="picture of people", max_new_tokens=3)
+    (row,) = captions.annotate(captions.load("cpu"), [record()])
+    assert "picture of people" not in row[COLUMN] and "ASSISTANT :" not in row[COLUMN]
