@@ -93,6 +93,8 @@ class Sam:
 
         chunk = max(1, PIXELS_AT_ONCE // (image.size[0] * image.size[1]))
         masks: list[BoolArray] = []
+        if not len(logits):
+            return masks
         with torch.inference_mode():
             for part in torch.split(logits, chunk):
                 square = interpolate(part[None], (self.side, self.side), mode="bilinear")
