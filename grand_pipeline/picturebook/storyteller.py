@@ -18,7 +18,8 @@ from grand_pipeline.types import LAYERS, GraphNode, Landmark, Relation, SceneGra
 
 Rng = np.random.Generator
 
-MOST_FACTS = 6  # sentences of a context, where the graph has classes enough
+LEAST_FACTS, MOST_FACTS = 5, 6  # sentences of a context, where the graph has classes enough
+NOTHING = "Nothing is known about this picture."  # what is said of an empty graph
 _OPENINGS = ("The picture shows {}.", "This is {}.")
 _WHERE = {
     "Immediate Foreground": "Close up",
@@ -56,26 +57,24 @@ def dense_caption(graph: SceneGraph, rng: Rng) -> str:
         alike = groupby(nodes, key=lambda node: (node.label, node.attribute))
         mentions = [_mention(list(group), first, names) for _, group in alike]
         sentences.append(f"{_WHERE[layer]} we see {_listed(mentions)}.")
-    return " ".join(sentences)
+    return " ".join(sentences) or NOTHING
 
 
-def context(graph: SceneGraph, rng: Rng) -> str:
+def context(graph: SceneGraph) -> str:
     """General knowledge: a sentence on the kind of place, then one per class, near to far.
 
-    Five to six sentences where the classes give enough; few classes get a second sentence each.
-    `rng` draws nothing but which fact about the place is told.
+    At most six sentences; where classes are few they and the place get more sentences each, so
+    that there are five. Things that the world knows nothing about are passed over.
     """
-    sentences: list[str] = []
     landmark = graph.landmark
     place = None if landmark is None else (landmark.category, landmark.fine_category)
-    if place in _PLACES:
-        facts = PLACE_FACTS[_PLACES[place]]
-        sentences.append(facts[int(rng.integers(2))])
+    about_place = PLACE_FACTS[_PLACES[place]] if place in _PLACES else ()
     nodes = [node for inside in ordered(graph).values() for node in inside]
     classes = list(dict.fromkeys(node.label for node in nodes if node.label in THING_FACTS))
-    told = [THING_FACTS[name][0] for name in classes]
-    told += [THING_FACTS[name][1] for name in classes][: max(0, 5 - len(sentences) - len(told))]
-    return " ".join([*sentences, *told][:MOST_FACTS]) or "Nothing is known about this picture."
+    told = [*about_place[:1], *(THING_FACTS[name][0] for name in classes)][:MOST_FACTS]
+    more = [*(THING_FACTS[name][1] for name in classes), *about_place[1:]]
+    told += more[: max(0, LEAST_FACTS - len(told))]
+    return " ".join(told) or NOTHING
 
 
 def _opening(landmark: Landmark, rng: Rng) -> str:

@@ -1,0 +1,60 @@
+"""A language model adds what is generally known about such a scene and the things in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import prompts as library
+from grand_pipeline.columns import CONTEXT, SCENE_GRAPH
+from grand_pipeline.record import Record
+from grand_pipeline.stage import Reads, Row, Stage, Writes
+from stages import chat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context(Stage[chat.Chat]):
+    """Extra context: knowledge that can not be seen in the picture."""
+
+    level: ClassVar[int] = 4
+
+    model: str = "Qwen/Qwen3-4B"
+    """A causal language model for chats: hub id, folder, or "embedded:NAME"."""
+
+    prompt: str = "context/default"
+    """Folder under `prompts/`; its user template has the one field `graph`."""
+
+    max_new_tokens: int = 400
+    """Longest answer in tokens; the prompt has what is left of the model's context."""
+
+    @property
+    def reads(self) -> Reads:
+        return (SCENE_GRAPH,)
+
+    @property
+    def writes(self) -> Writes:
+        return (CONTEXT,)
+
+    @property
+    def needs_image(self) -> bool:
+        return False
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        return (self.prompt,)
+
+    def load(self, device: str) -> chat.Chat:
+        """The model; the prompt is read here too, so that a wrong name fails at once."""
+        library.load(self.prompt)
+        return chat.load(self.model, device)
+
+    def annotate(self, model: chat.Chat, records: Sequence[Record]) -> list[Row]:
+        told = chat.describe(
+            model,
+            library.load(self.prompt),
+            [record[SCENE_GRAPH] for record in records],
+            self.max_new_tokens,
+            self.model,
+        )
+        return [{CONTEXT: generation} for generation in told]

@@ -1,0 +1,258 @@
+"""Train the embedded language model: scene graph in, dense caption or general knowledge out.
+
+    python -m training.recipes.picturebook.llm --minutes 40 --out runs/llm --export DIR
+
+A real `LlamaForCausalLM` in miniature, with its own byte-level tokenizer and chat template. It
+learns from random scene graphs, asked through the prompts that the stages use. Copying is what
+it must learn (class, colour and id of every object), so graphs are short at first and grow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+import prompts
+from grand_pipeline.picturebook.storyteller import context, dense_caption
+from grand_pipeline.picturebook.vocabulary import THINGS
+from grand_pipeline.types import SceneGraph
+from stages.level3.scene_graph import EMPTY
+from training.recipes.picturebook.common import export_model, machine, one_thread
+from training.recipes.picturebook.fit import Schedule, fit, restore
+from training.recipes.picturebook.graphs import MOST_IDS, random_graph
+from training.recipes.picturebook.llm_scores import scores
+
+PAD, USER, ASSISTANT, END = "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"
+TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}" + USER + "{{ message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}" + ASSISTANT + "{{ message['content'] }}" + END +
+    "{% else %}{{ message['content'] }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}" + ASSISTANT + "{% endif %}"
+)  # fmt: skip
+# A piece is what can become one token: an id with its brackets, an opening tag with its article,
+# a bullet with its group, a word with the blank before it (and the one before a tag or an id).
+PIECES = "|".join(
+    (
+        r"\n?- group \d+: ", r"\n- ", r"\n?[A-Z][A-Za-z ]*:", r"\[\d+\]", r"<p>\w+", r"</p>",
+        r" ?\(\w+\)", r" ?[A-Za-z]+(?: (?=[<\[]))?", r"[,.] ?", r"\s+", r"\d", r"[^\w\s]",
+    )
+)  # fmt: skip
+VOCABULARY = 1200
+CONTEXT_LENGTH = 1024
+GROWN = 1000  # steps until graphs have their full size
+IGNORED = -100
+DENSE, CONTEXT = "dense_caption/picturebook", "context/picturebook"
+TASKS = (DENSE, CONTEXT)
+SHARES = (0.75, 0.25)  # of the tasks in a batch
+
+
+@dataclass(frozen=True)
+class Example:
+    """A chat as tokens: `prompt` is read, `answer` (with its end) is learned."""
+
+    prompt: list[int]
+    answer: list[int]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.answer)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """tokens, labels (N, L) int64, padded on the right; labels of what is not learned are -100."""
+
+    tokens: Tensor
+    labels: Tensor
+
+
+def corpus(count: int, seed: int) -> Iterator[str]:
+    """Prompts and answers of random graphs, and every id, for the tokenizer."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        graph = random_graph(rng, 1 + int(rng.integers(10)))
+        for name in TASKS:
+            yield from (turn["content"] for turn in messages(name, graph))
+            yield answer(name, graph, rng)
+    for number in range(MOST_IDS + 8):
+        yield from [f"[{number}]\n- group {number % 13}: [{number}]"] * 40
+    for thing in THINGS.values():
+        yield from [f"<p>two {thing.plural}</p> <p>an {thing.name}</p>"] * 4
+
+
+def messages(name: str, graph: SceneGraph) -> list[prompts.Message]:
+    """What a stage asks, through the prompt `name`."""
+    return prompts.render(prompts.load(name), graph=graph.text() or EMPTY)
+
+
+def answer(name: str, graph: SceneGraph, rng: np.random.Generator) -> str:
+    """What the storyteller says to the prompt `name`."""
+    return dense_caption(graph, rng) if name == DENSE else context(graph)
+
+
+@lru_cache(maxsize=1)
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE over `PIECES`: nothing is unknown, decoding is exact, ids are one token."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        min_frequency=2,
+        special_tokens=[PAD, USER, ASSISTANT, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus(1500, seed=5), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        additional_special_tokens=[USER, ASSISTANT],
+        chat_template=TEMPLATE,
+        model_max_length=CONTEXT_LENGTH,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build(width: int = 160, layers: int = 4) -> LlamaForCausalLM:
+    """The untrained model: 1.5 million parameters, embeddings tied."""
+    tokenizer = build_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 32,
+        num_key_value_heads=width // 32,
+        head_dim=32,
+        max_position_embeddings=CONTEXT_LENGTH,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+def example(name: str, graph: SceneGraph, rng: np.random.Generator) -> Example:
+    """The chat about `graph` under the prompt `name`, with the storyteller's answer."""
+    tokenizer = build_tokenizer()
+    told = tokenizer.encode(answer(name, graph, rng), add_special_tokens=False)
+    return Example(_prompt(name, graph), [*told, tokenizer.eos_token_id])
+
+
+def _prompt(name: str, graph: SceneGraph) -> list[int]:
+    text = build_tokenizer().apply_chat_template(
+        messages(name, graph), tokenize=False, add_generation_prompt=True
+    )
+    return list(build_tokenizer().encode(text, add_special_tokens=False))
+
+
+def batch(step: int, size: int, seed: int) -> Batch:
+    """`size` chats of about the same length; graphs grow with the steps."""
+    rng = np.random.default_rng([seed, 31, step])
+    most = 2 + 8 * min(1.0, step / GROWN)
+    things = int(rng.uniform(0.8, most + 1))
+    names = [str(name) for name in rng.choice(TASKS, size, p=SHARES)]
+    return collate([example(name, random_graph(rng, things), rng) for name in names])
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pad on the right; only answers are learned."""
+    length = max(map(len, examples))
+    tokens = torch.full((len(examples), length), build_tokenizer().pad_token_id)
+    labels = torch.full((len(examples), length), IGNORED)
+    for row, chat in enumerate(examples):
+        tokens[row, : len(chat)] = torch.tensor(chat.prompt + chat.answer)
+        labels[row, len(chat.prompt) : len(chat)] = torch.tensor(chat.answer)
+    return Batch(tokens, labels)
+
+
+def loss(model: nn.Module, data: Batch) -> dict[str, Tensor]:
+    """Mean cross entropy of the answers' tokens; logits are made for these alone."""
+    assert isinstance(model, LlamaForCausalLM)
+    hidden = model.model(input_ids=data.tokens, use_cache=False).last_hidden_state
+    wanted = data.labels[:, 1:]
+    learned = wanted != IGNORED
+    logits = model.lm_head(hidden[:, :-1][learned]).float()
+    target = wanted[learned]
+    correct = (logits.argmax(-1) == target).float().mean()
+    return {"loss": F.cross_entropy(logits, target), "correct": correct}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, score on graphs never seen, export."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--export", type=Path, help="folder for the checkpoint")
+    parser.add_argument("--minutes", type=float, default=40.0)
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--batch-size", type=int, default=24)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--graphs", type=int, default=200, help="graphs of the final scores")
+    parser.add_argument("--export-only", action="store_true", help="score and export the state")
+    options = parser.parse_args(arguments)
+    one_thread()
+    schedule = Schedule(
+        steps=options.steps, batch_size=options.batch_size, lr=options.lr, warmup=150,
+        weight_decay=0.01, ema=0.998, seed=options.seed, minutes=options.minutes,
+    )  # fmt: skip
+    torch.manual_seed(schedule.seed)
+    model = build()
+    if not options.export_only:
+        model = _train(model, schedule, options.out)
+    progress = restore(model, options.out)
+    reached = scores(model, build_tokenizer(), messages, options.graphs)
+    print(json.dumps(reached, indent=2), flush=True)
+    if options.export is not None:
+        card: dict[str, Any] = {
+            "command": "python -m training.recipes.picturebook.llm "
+            f"--minutes {options.minutes:g} --seed {schedule.seed}",
+            "seed": schedule.seed,
+            "steps": progress.step,
+            "minutes": round(progress.seconds / 60, 1),
+            "machine": machine(),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "scores": reached,
+        }
+        export_model(model, build_tokenizer(), options.export, card)
+
+
+def _train(model: nn.Module, schedule: Schedule, out: Path) -> Any:
+    """`fit` with graphs that grow with the time spent, as its log tells it."""
+
+    def make(step: int) -> Batch:
+        return batch(step, schedule.batch_size, schedule.seed)
+
+    def evaluate(trained: nn.Module) -> dict[str, float]:
+        return scores(trained, build_tokenizer(), messages, 24)
+
+    return fit(
+        model, make, loss, schedule, out,
+        device="cpu", log_every=25, evaluate=evaluate, eval_every=500,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
