@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from grand_pipeline.columns import ASSIGNED, INSTANCES
+from grand_pipeline.labels import normalize
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import AssignedLabel, Instance
@@ -87,11 +88,11 @@ class Labels(Stage[ZeroShot]):
 
 
 def candidates(instance: Instance) -> tuple[str, ...]:
-    """Labels to choose among: the votes', each once, or the object's own label without votes."""
-    return distinct(vote.label for vote in instance.votes) or (instance.label,)
+    """Labels to choose among: the votes' in normal form, each once, or the object's own label."""
+    return distinct(normalize(vote.label) for vote in instance.votes) or (instance.label,)
 
 
 def support(instance: Instance, label: str) -> float:
     """Sum of the scores of the votes that say `label`; a vote without a score counts 1."""
-    same = (vote for vote in instance.votes if distinct((label, vote.label)) == (label,))
+    same = (vote for vote in instance.votes if normalize(vote.label) == normalize(label))
     return sum(1.0 if vote.score is None else vote.score for vote in same)

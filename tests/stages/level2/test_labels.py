@@ -52,7 +52,7 @@ def test_votes_can_weigh() -> None:
 
 
 def test_candidates_are_distinct_votes_in_order() -> None:
-    assert candidates(TWO) == ("cat", "hot_dog")
+    assert candidates(TWO) == ("cat", "hot dog")
     assert candidates(NONE) == ("red car",)
     assert support(TWO, "cat") == pytest.approx(1.2)
 
