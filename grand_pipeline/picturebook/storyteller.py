@@ -11,10 +11,11 @@ from itertools import groupby
 
 import numpy as np
 
+from grand_pipeline.graph import GraphNode, SceneGraph
 from grand_pipeline.picturebook.knowledge import PLACE_FACTS, THING_FACTS
 from grand_pipeline.picturebook.lexicon import NUMBERS, article
 from grand_pipeline.picturebook.vocabulary import SCENES, STUFF, THINGS
-from grand_pipeline.types import LAYERS, GraphNode, Landmark, Relation, SceneGraph
+from grand_pipeline.types import LAYERS, Landmark, Relation
 
 Rng = np.random.Generator
 

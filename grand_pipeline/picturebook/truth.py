@@ -22,6 +22,7 @@ from grand_pipeline.columns import (
 )
 from grand_pipeline.errors import UserError
 from grand_pipeline.geometry import rle_encode
+from grand_pipeline.graph import GraphNode, SceneGraph
 from grand_pipeline.ingest import content_id
 from grand_pipeline.picturebook import language
 from grand_pipeline.picturebook.relations import scene_relations
@@ -34,11 +35,9 @@ from grand_pipeline.types import (
     Context,
     DenseCaption,
     DepthMap,
-    GraphNode,
     Landmark,
     PhraseLink,
     Relation,
-    SceneGraph,
     Span,
     Tag,
     Vote,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from grand_pipeline.graph import GraphNode, SceneGraph
 from grand_pipeline.picturebook.lexicon import article
 from grand_pipeline.picturebook.vocabulary import (
     COLORS,
@@ -21,7 +22,7 @@ from grand_pipeline.picturebook.vocabulary import (
     names_in,
 )
 from grand_pipeline.relations import PREDICATES
-from grand_pipeline.types import LAYERS, GraphNode, Landmark, Relation, SceneGraph
+from grand_pipeline.types import LAYERS, Landmark, Relation
 
 Rng = np.random.Generator
 

@@ -25,9 +25,9 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import prompts
+from grand_pipeline.graph import SceneGraph
 from grand_pipeline.picturebook.storyteller import context, dense_caption
 from grand_pipeline.picturebook.vocabulary import THINGS
-from grand_pipeline.types import SceneGraph
 from stages.level3.scene_graph import EMPTY
 from training.recipes.picturebook.common import export_model, machine, one_thread
 from training.recipes.picturebook.fit import Schedule, fit, restore

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from grand_pipeline.graph import SceneGraph
 from grand_pipeline.picturebook.storyteller import context
 from grand_pipeline.picturebook.vocabulary import STUFF, THINGS
-from grand_pipeline.types import SceneGraph
 from training.recipes.picturebook.graphs import random_graph
 
 EVAL_SEED = 9_000
