@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,10 @@ def test_commands_page_knows_nested_commands_and_options() -> None:
     assert "## `grand build`" in page
     assert "## `grand picturebook render`" in page
     assert "| `--images DIR\\|GLOB\\|URL` | required |" in page
+
+
+def test_every_dependency_is_justified() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    names = {re.split(r"[<>=!~\[ ;]", text)[0] for text in project["dependencies"]}
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8").split("## Dependencies")[1]
+    assert set(re.findall(r"^\| ([\w-]+) \| \w", page, re.MULTILINE)) - {"package"} == names
