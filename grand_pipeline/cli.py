@@ -99,8 +99,8 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         return
     table = Table("stage", "done", "stale", "missing", "failed images", title=str(run))
     for key, counts in report["stages"].items():
-        names = ("done", "stale", "missing", "failed")
-        table.add_row(key, *(str(counts[name]) for name in names))
+        states = ("done", "stale", "missing", "failed")
+        table.add_row(key, *(str(counts[state]) for state in states))
     console = Console()
     console.print(table)
     names = ("found", "annotated", "failed", "duplicate", "unreadable")
