@@ -63,8 +63,11 @@ class Fusion(Stage[None]):
     nms_iou: float = 0.6
     """Of two boxes of one detector and one label, the weaker is dropped above this IoU."""
 
+    agreeing_iou: float = 0.5
+    """Boxes of different detectors with agreeing labels are one object from this IoU on."""
+
     group_iou: float = 0.65
-    """Boxes of different detectors are one object from this IoU on (label by vote)."""
+    """Boxes with different labels are one object from this IoU on; the votes decide the label."""
 
     conflict_iou: float = 0.85
     """From this IoU on, two objects with different labels are one even if each label has enough
@@ -166,9 +169,11 @@ class Fusion(Stage[None]):
 
     def _clusters(self, candidates: list[_Candidate]) -> list[_Cluster]:
         """Same label first, then whatever lies on the same place."""
+        if not candidates:
+            return []
         boxes, scores = _arrays(candidates)
         keys, sources = (_codes(c.key for c in candidates), _codes(c.source for c in candidates))
-        groups = matching.voting_groups(boxes, scores, keys, sources, self.group_iou)
+        groups = matching.voting_groups(boxes, scores, keys, sources, self.agreeing_iou)
         clusters = sorted((self._cluster([candidates[i] for i in g]) for g in groups), key=_rank)
         merged = matching.absorb(
             geometry.as_boxes([c.box for c in clusters]), self._limits(clusters)
@@ -183,12 +188,13 @@ class Fusion(Stage[None]):
     def _limits(self, clusters: Sequence[_Cluster]) -> FloatArray:
         """IoU (n, n) from which cluster j (column) joins the better ranked cluster i (row)."""
         codes = _codes(c.key for c in clusters)
+        names = list(dict.fromkeys(c.key for c in clusters))
+        agree = np.array([[a != b and self.lexicon.agree(a, b) for b in names] for a in names])
         voted = np.array([c.voters >= self.min_votes for c in clusters], bool)
-        both = voted[:, None] & voted[None, :]
-        limits = np.where(both, self.conflict_iou, self.group_iou)
-        # Two boxes of one label that were not grouped are two things, unless they nearly coincide.
-        limits[codes[:, None] == codes[None, :]] = self.conflict_iou
-        return np.asarray(limits, np.float32)
+        limits = np.full((len(clusters), len(clusters)), self.group_iou, np.float32)
+        limits[agree[codes[:, None], codes[None, :]]] = self.agreeing_iou
+        limits[voted[:, None] & voted[None, :]] = self.conflict_iou
+        return limits
 
     def _cluster(self, members: Sequence[_Candidate]) -> _Cluster:
         """Decide label, box and score of candidates on one place."""

@@ -17,7 +17,7 @@ SIZE = (100, 100)
 HERE: Box = (10, 10, 40, 40)
 NEAR: Box = (12, 10, 42, 40)  # IoU 0.875 with HERE
 SHIFTED: Box = (15, 10, 45, 40)  # IoU 0.714 with HERE
-HALF: Box = (20, 10, 50, 40)  # IoU 0.5 with HERE
+HALF: Box = (19, 10, 49, 40)  # IoU 0.538 with HERE
 AWAY: Box = (60, 60, 90, 90)
 
 
@@ -50,16 +50,31 @@ def test_votes_of_one_source_do_not_add_up() -> None:
     assert [i.status for i in found] == ["floating", "floating"]
 
 
-def test_group_iou_decides() -> None:
-    detections = {"a": [det(HERE, 0.6, "dog")], "b": [det(HALF, 0.5, "dog")]}
-    assert [i.status for i in fuse(detections)] == ["floating", "floating"]
-    assert [i.status for i in fuse(detections, group_iou=0.5)] == ["object"]
+@pytest.mark.parametrize(
+    ("labels", "options", "expected"),
+    [
+        (("dog", "dogs"), {}, 1),
+        (("dog", "dogs"), {"agreeing_iou": 0.6}, 2),
+        (("dog", "animal"), {}, 1),
+        (("dog", "animal"), {"agreeing_iou": 0.6}, 2),
+        (("dog", "cat"), {}, 2),
+        (("dog", "cat"), {"group_iou": 0.5}, 1),
+    ],
+)
+def test_agreeing_labels_need_less_overlap(
+    labels: tuple[str, str], options: dict[str, float], expected: int
+) -> None:
+    first, second = labels
+    found = fuse({"a": [det(HERE, 0.6, first)], "b": [det(HALF, 0.5, second)]}, **options)
+    assert len(found) == expected
+    assert {i.status for i in found} == {"object" if expected == 1 else "floating"}
 
 
 def test_the_best_overlap_votes_not_the_first() -> None:
     found = fuse(
         {"a": [det(HERE, 0.6, "dog")], "b": [det(SHIFTED, 0.5, "dog"), det(HERE, 0.4, "dog")]},
         nms_iou=0.95,
+        group_iou=0.8,
     )
     assert found[0].votes == (Vote("a", "dog", 0.6), Vote("b", "dog", 0.4))
 
