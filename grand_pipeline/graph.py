@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from grand_pipeline.types import LAYERS, Landmark, PhraseLink, Relation
 
+EMPTY = "(nothing was found in this image)"
+"""The text of a graph without any block."""
+
 
 @dataclass(frozen=True)
 class GraphNode:

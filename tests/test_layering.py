@@ -15,7 +15,9 @@ PACKAGES = ("grand_pipeline", "stages", "prompts", "training")
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "types", "english", "schedule", "publication"}),
-    frozenset({"geometry", "codec", "spans", "relations", "layers", "references", "labels"}),
+    frozenset(
+        {"geometry", "codec", "graph", "spans", "relations", "layers", "references", "labels"}
+    ),
     frozenset({"columns", "matching", "weights", "images", "lock"}),
     frozenset({"record", "ingest", "publish"}),
     frozenset({"stage"}),
@@ -35,11 +37,11 @@ it. A new module has to be given its place here."""
 
 STAGES_MAY = frozenset(
     {"types", "geometry", "columns", "record", "stage", "errors", "weights", "images"}
-    | {"relations", "layers", "labels", "matching", "spans", "references"}
+    | {"relations", "layers", "labels", "matching", "spans", "references", "graph"}
 )
 TRAINING_MAY = frozenset(
     {"errors", "types", "geometry", "codec", "columns", "relations", "references", "images"}
-    | {"weights", "store", "picturebook"}
+    | {"weights", "store", "graph", "picturebook"}
 )
 HEAVY = ("torch", "ray", "transformers", "spacy")
 FILE_LINES = 300

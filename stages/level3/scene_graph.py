@@ -18,13 +18,10 @@ from grand_pipeline.columns import (
     RELATIONS,
     SCENE_GRAPH,
 )
-from grand_pipeline.graph import GraphNode, SceneGraph
+from grand_pipeline.graph import EMPTY, GraphNode, SceneGraph
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import LAYERS, Attribute, Instance, PhraseLink, Relation
-
-EMPTY = "(nothing was found in this image)"
-"""The text of a graph without any block."""
 
 
 @dataclass(frozen=True, kw_only=True)

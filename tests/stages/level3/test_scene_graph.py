@@ -16,6 +16,7 @@ from grand_pipeline.columns import (
     SCENE_GRAPH,
     Column,
 )
+from grand_pipeline.graph import EMPTY
 from grand_pipeline.types import (
     AssignedLabel,
     Attribute,
@@ -26,7 +27,7 @@ from grand_pipeline.types import (
     Placement,
     Relation,
 )
-from stages.level3.scene_graph import EMPTY, SceneGraphStage
+from stages.level3.scene_graph import SceneGraphStage
 from tests.records import record_of
 
 VALUES: dict[Column[Any], Any] = {

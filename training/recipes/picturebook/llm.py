@@ -25,10 +25,9 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import prompts
-from grand_pipeline.graph import SceneGraph
+from grand_pipeline.graph import EMPTY, SceneGraph
 from grand_pipeline.picturebook.storyteller import context, dense_caption
 from grand_pipeline.picturebook.vocabulary import THINGS
-from stages.level3.scene_graph import EMPTY
 from training.recipes.picturebook.common import export_model, machine, one_thread
 from training.recipes.picturebook.fit import Schedule, fit, restore
 from training.recipes.picturebook.graphs import MOST_IDS, random_graph
