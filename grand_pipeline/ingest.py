@@ -138,7 +138,7 @@ def ingest(
     return collect(counted(), listed)
 
 
-def sample(source: str | Sequence[str], count: int = 12) -> list[Image]:
+def sample(source: str | Sequence[str], count: int = 16) -> list[Image]:
     """Up to `count` decoded images spread evenly over the source; unreadable files are passed by.
 
     Raises UserError like `discover`.
