@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grand_pipeline import geometry
-from grand_pipeline.picturebook.vocabulary import THINGS
+from grand_pipeline.picturebook.vocabulary import HYPERNYMS, THINGS
 from training.recipes.picturebook import common
 from training.recipes.picturebook.common import SIDE, SLOTS, Arrays
 from training.recipes.picturebook.text import (
@@ -24,6 +24,7 @@ from training.recipes.picturebook.text import (
     Phrase,
     build_tokenizer,
     matches,
+    phrase,
     phrases_for,
     random_phrase,
 )
@@ -119,7 +120,7 @@ def make_batch(data: Arrays, view: View, rng: np.random.Generator) -> Batch:
 
 
 def choose_phrases(data: Arrays, rng: np.random.Generator) -> list[Phrase]:
-    """Distinct queries of a batch, drawn from what its objects answer and some random ones."""
+    """Distinct queries: some that the objects answer, some random ones, every hypernym."""
     chosen: dict[str, Phrase] = {}
     for classes, colors in zip(data.classes, data.colors, strict=True):
         for name, color in zip(classes, colors, strict=True):
@@ -128,8 +129,9 @@ def choose_phrases(data: Arrays, rng: np.random.Generator) -> list[Phrase]:
                 chosen |= {p.text: p for p in phrases_for(NAMES[name], hue, rng)}
     chosen |= {p.text: p for p in (random_phrase(rng) for _ in range(NEGATIVES))}
     phrases = list(chosen.values())
-    picked = rng.permutation(len(phrases))[:QUERIES]
-    return [phrases[i] for i in picked]
+    picked = {phrases[i].text: phrases[i] for i in rng.permutation(len(phrases))[:QUERIES]}
+    wide = {noun: phrase(noun, None, 0) for noun in HYPERNYMS}  # few words, many meanings
+    return list((picked | wide).values())
 
 
 def augment(data: Arrays, view: View, rng: np.random.Generator) -> Arrays:

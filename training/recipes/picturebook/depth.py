@@ -26,7 +26,7 @@ from grand_pipeline.picturebook.render import render
 from grand_pipeline.picturebook.scene import Scene
 from training.recipes.picturebook import common
 from training.recipes.picturebook.common import EVAL_SEED, SIDE, Pool
-from training.recipes.picturebook.fit import STATE, Progress, Schedule, fit, restore
+from training.recipes.picturebook.fit import STATE, Progress, Schedule, fit, restore, saved_schedule
 
 if TYPE_CHECKING:
     from transformers import DPTForDepthEstimation, DPTImageProcessorPil
@@ -310,7 +310,7 @@ def main(arguments: list[str] | None = None) -> None:
             eval_every=given.eval_every,
         )
     progress = restore(model, given.out)
-    export(model, variant, schedule, progress, given.to, given.score_scenes)
+    export(model, variant, saved_schedule(given.out), progress, given.to, given.score_scenes)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from training.recipes.picturebook import common
 from training.recipes.picturebook.batches import Batch, View, make_batch
 from training.recipes.picturebook.common import Pool
-from training.recipes.picturebook.fit import Progress, Schedule, fit, restore
+from training.recipes.picturebook.fit import Progress, Schedule, fit, restore, saved_schedule
 from training.recipes.picturebook.scores import detector_scores
 from training.recipes.picturebook.text import COLOR_NAMES, MAX_LENGTH, NAMES, build_tokenizer
 
@@ -258,7 +258,7 @@ def main(arguments: list[str] | None = None) -> None:
             save_every=250,
         )
     progress = restore(model, given.out)
-    export(model, variant, schedule, progress, to, given.score_scenes)
+    export(model, variant, saved_schedule(given.out), progress, to, given.score_scenes)
 
 
 if __name__ == "__main__":

@@ -135,6 +135,11 @@ def restore(model: nn.Module, out: Path) -> Progress:
     return Progress(int(metadata["step"]), float(metadata["seconds"]))
 
 
+def saved_schedule(out: Path) -> Schedule:
+    """The schedule of the run in `out`, as its last saved state recorded it."""
+    return Schedule(**json.loads((out / "state.json").read_text())["schedule"])
+
+
 def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
     """AdamW; weight decay for matrices only. Names are kept for the saved state."""
     groups: list[dict[str, Any]] = []
