@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+from torch import Tensor
 
 from grand_pipeline import geometry
 from grand_pipeline.columns import SEGMENTS
-from grand_pipeline.types import Segment, Size
-from stages.level1.segments import Segments, boxes_of, grid
-from stages.sam import Sam
+from grand_pipeline.types import FloatArray, Segment, Size
+from stages.level1.segments import Segments, boxes_of, grid, scattered
+from stages.sam import Embedded, Sam
 from tests.tiny.checkpoints import checkpoint, sam
 from tests.tiny.records import ODD_SIZES, inside, record
 
@@ -73,6 +74,22 @@ def test_number_of_points_at_a_time_changes_nothing(model: Sam) -> None:
     )
 
 
+def test_covered_points_are_left_out(model: Sam) -> None:
+    seen: list[int] = []
+
+    class Counting(Sam):
+        def by_points(self, image: Embedded, points: FloatArray) -> tuple[Tensor, FloatArray]:
+            seen.append(len(points))
+            return super().by_points(image, points)
+
+    counting = Counting(model.model, model.processor, model.device)
+    found = segments(stage(skip_covered=True, points_per_batch=2), counting)
+    assert found and sum(seen) < 16
+    seen.clear()
+    segments(stage(skip_covered=True, points_per_batch=2, predicted_iou=2.0), counting)
+    assert sum(seen) == 16
+
+
 def test_batch_equals_single(model: Sam) -> None:
     records = [record((40, 60), seed=1), record((30, 20), seed=2)]
     for row, one in zip(stage().annotate(model, records), records, strict=True):
@@ -82,6 +99,15 @@ def test_batch_equals_single(model: Sam) -> None:
 
 def test_grid_covers_the_unit_square_evenly() -> None:
     assert grid(2).tolist() == [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
+
+
+@pytest.mark.parametrize("per_side", [1, 2, 3, 10, 32])
+def test_scattered_points_are_the_same_points(per_side: int) -> None:
+    points = grid(per_side)
+    mixed = scattered(points)
+    assert sorted(mixed.tolist()) == sorted(points.tolist())
+    if per_side == 32:
+        assert np.abs(mixed[:64].mean(axis=0) - 0.5).max() < 0.1
 
 
 def test_boxes_are_tight() -> None:
