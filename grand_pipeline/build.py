@@ -77,8 +77,7 @@ def rerun(run: Run, key: str, job: Job, watch: Watcher) -> Run:
 
 def resolved_plan(preset: settings.Preset, until: str | None = None) -> Plan:
     """The plan of a preset, cut at `until`."""
-    plan = make_plan(settings.stages(preset))
-    return plan.until(until) if until else plan
+    return make_plan(settings.stages(preset), until)
 
 
 def recorded_preset(run: Run) -> tuple[settings.Preset, str | None]:

@@ -77,40 +77,52 @@ class Plan:
                 found.add(step.key)
         return tuple(step.key for step in self.steps if step.key in found)
 
-    def until(self, key: str) -> Plan:
-        """Only `key` and what it needs."""
-        needed = {self.step(key).key}
-        for step in reversed(self.steps):
-            if step.key in needed:
-                needed |= set(step.parents)
-        return Plan(tuple(step for step in self.steps if step.key in needed))
-
     @property
     def fingerprint(self) -> str:
         """Identity of the published rows: all steps together."""
         return _hash(_canonical(sorted(step.fingerprint for step in self.steps)))
 
 
-def make_plan(stages: Sequence[Stage[Any]]) -> Plan:
-    """Order the stages by their columns.
+def make_plan(stages: Sequence[Stage[Any]], until: str | None = None) -> Plan:
+    """Order the stages by their columns; with `until`, only that stage and what it needs.
 
-    Raises PlanError for a column with two writers, a read that nobody writes, or a cycle.
+    Raises PlanError for a column with two writers, a read that nobody writes, a cycle, or an
+    unknown `until`.
     """
     writers = _writers(stages)
     inputs = {stage.key: _inputs(stage, writers) for stage in stages}
+    parents = {key: sorted({writer for _, writer in found}) for key, found in inputs.items()}
     steps: dict[str, Step] = {}
-    waiting = list(stages)
-    while waiting:
-        ready = [s for s in waiting if all(w in steps for _, w in inputs[s.key])]
+    for stage in _needed(_ordered(stages, parents), parents, until):
+        fingerprints = {parent: steps[parent].fingerprint for parent in parents[stage.key]}
+        steps[stage.key] = Step(stage, inputs[stage.key], _identity(stage, fingerprints))
+    return Plan(tuple(steps.values()))
+
+
+def _ordered(stages: Sequence[Stage[Any]], parents: dict[str, list[str]]) -> list[Stage[Any]]:
+    ordered: dict[str, Stage[Any]] = {}
+    while len(ordered) < len(stages):
+        waiting = [stage for stage in stages if stage.key not in ordered]
+        ready = [stage for stage in waiting if all(p in ordered for p in parents[stage.key])]
         if not ready:
             names = ", ".join(stage.key for stage in waiting)
             raise PlanError(f"these stages wait for each other in a cycle: {names}")
-        for stage in ready:
-            writers_of = {writer for _, writer in inputs[stage.key]}
-            parents = {writer: steps[writer].fingerprint for writer in sorted(writers_of)}
-            steps[stage.key] = Step(stage, inputs[stage.key], _identity(stage, parents))
-        waiting = [stage for stage in waiting if stage.key not in steps]
-    return Plan(tuple(steps.values()))
+        ordered.update({stage.key: stage for stage in ready})
+    return list(ordered.values())
+
+
+def _needed(
+    ordered: Sequence[Stage[Any]], parents: dict[str, list[str]], until: str | None
+) -> list[Stage[Any]]:
+    if until is None:
+        return list(ordered)
+    if until not in parents:
+        raise PlanError(f"the plan has no stage '{until}'.{suggest(until, parents)}")
+    needed = {until}
+    for stage in reversed(ordered):
+        if stage.key in needed:
+            needed.update(parents[stage.key])
+    return [stage for stage in ordered if stage.key in needed]
 
 
 def check_fits(plan: Plan, nodes: Iterable[Resources]) -> None:

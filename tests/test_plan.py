@@ -53,13 +53,12 @@ def test_two_writers_are_refused() -> None:
 
 
 def test_until_keeps_what_is_needed_and_unknown_names_are_suggested() -> None:
-    plan = fake_plan()
-    assert [step.key for step in plan.until("caption.fake").steps] == [
-        "brightness.fake",
-        "caption.fake",
-    ]
+    stages = [Graph(), Caption(), Brightness()]
+    plan = make_plan(stages, until="caption.fake")
+    assert [step.key for step in plan.steps] == ["brightness.fake", "caption.fake"]
+    assert plan.step("caption.fake") == make_plan(stages).step("caption.fake")
     with pytest.raises(PlanError, match=r"no stage 'grph'.*'graph'"):
-        plan.until("grph")
+        make_plan(stages, until="grph")
 
 
 def test_descendants_in_plan_order() -> None:
