@@ -11,7 +11,6 @@ colour under every patch, which is what the words are about.
 
 from __future__ import annotations
 
-import re
 import string
 from dataclasses import dataclass
 from functools import cache
@@ -33,8 +32,8 @@ from transformers import (
 from transformers.models.blip.configuration_blip import BlipTextConfig, BlipVisionConfig
 
 from grand_pipeline.errors import GrandError
+from grand_pipeline.picturebook import lexicon
 from grand_pipeline.picturebook.language import caption
-from grand_pipeline.picturebook.render import render
 from grand_pipeline.picturebook.scene import Scene
 from training.recipes.picturebook.caption_scores import score_captions
 from training.recipes.picturebook.fit import STATE, Schedule, fit, restore
@@ -59,12 +58,9 @@ PAD, UNK, CLS, SEP, DEC = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]"
 @cache
 def build_tokenizer() -> BertTokenizer:
     """WordPiece over the words that captions use, with single letters for any other word."""
-    said: set[str] = set()
-    for index in range(400):
-        rng = np.random.default_rng([TRAIN_SEED, 30, index])
-        scene = render(TRAIN_SEED, index)
-        for _ in range(4):
-            said.update(re.findall(r"[a-z]+", caption(scene, rng).text.lower()))
+    said = set(" ".join((*lexicon.NOUNS, *lexicon.PLURALS, *lexicon.ADJECTIVES)).split())
+    said.update((*lexicon.PREPOSITIONS, *lexicon.NUMBERS.values()))
+    said.update(form for v in lexicon.VERBS for form in (v.plural, v.singular, v.participle))
     letters = string.ascii_lowercase + string.digits
     tokens = [PAD, UNK, CLS, SEP, "[MASK]", DEC, ",", ".", "-", "'", *letters]
     tokens += [f"##{x}" for x in letters] + sorted(said | set(words()))
