@@ -181,10 +181,7 @@ def doctor(as_json: JsonOption = False) -> None:
             [{k: getattr(c, k) for k in ("name", "ok", "detail", "remedy")} for c in checks]
         )
         return
-    table = Table("check", "", "detail", "remedy")
-    for check in checks:
-        table.add_row(check.name, "ok" if check.ok else "no", check.detail, check.remedy or "")
-    Console().print(table)
+    typer.echo(doctor_module.text(checks))
 
 
 @picturebook_app.command("render")

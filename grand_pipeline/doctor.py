@@ -62,6 +62,17 @@ def checks(folder: Path | str = ".") -> list[Check]:
     ]
 
 
+def text(found: list[Check]) -> str:
+    """The answers as lines; remedies stand below them, whole, to be copied."""
+    width = max(len(check.name) for check in found)
+    lines: list[str] = []
+    for check in found:
+        lines.append(f"{'ok' if check.ok else 'NO'}  {check.name:<{width}}  {check.detail}")
+        if check.remedy:
+            lines.append(f"    {'':<{width}}  -> {check.remedy}")
+    return "\n".join(lines)
+
+
 def _python() -> Check:
     wanted = ".".join(map(str, PYTHON))
     fits = sys.version_info[:2] >= PYTHON

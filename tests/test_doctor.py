@@ -23,6 +23,14 @@ def test_checks_of_this_machine(tmp_path: Path) -> None:
     assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
 
 
+def test_text_keeps_remedies_whole() -> None:
+    lost = doctor.Check("gpu", False, "none", "pip install 'grand-pipeline[gpu]'")
+    lines = doctor.text([doctor.Check("python", True, "3.11"), lost]).splitlines()
+    assert lines[0].split() == ["ok", "python", "3.11"]
+    assert lines[1].split() == ["NO", "gpu", "none"]
+    assert lines[2].endswith("-> pip install 'grand-pipeline[gpu]'")
+
+
 def checkpoint(folder: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"model_type": "vit"}))
