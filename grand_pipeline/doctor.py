@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ PYTHON = (3, 11)
 DISK_GB = 5.0
 MEMORY_GB = 4.0
 SHARED_MEMORY_GB = 0.25
+
+_PRESETS = Path(__file__).parent / "presets"
 
 _TORCH_PROBE = """
 import importlib.util, torch
@@ -56,7 +59,7 @@ def checks(folder: Path | str = ".") -> list[Check]:
         _ray(),
         _memory(),
         _disk(Path(folder)),
-        _checkpoints(weights.EMBEDDED),
+        _checkpoints(weights.EMBEDDED, _wanted()),
         _spacy(weights.EMBEDDED / "spacy"),
         *(_optional(*extra) for extra in _OPTIONAL),
     ]
@@ -136,16 +139,25 @@ def _disk(folder: Path) -> Check:
     return Check("disk", fits, detail, _unless(fits, f"free {DISK_GB:g} GB or give another --out"))
 
 
-def _checkpoints(root: Path) -> Check:
-    """The embedded checkpoints: each folder has a readable description and weights."""
+def _wanted() -> set[str]:
+    """Names of the embedded checkpoints that the packaged presets speak of."""
+    texts = (path.read_text("utf-8") for path in _PRESETS.glob("*.toml"))
+    return {name for text in texts for name in re.findall(r'"embedded:([\w-]+)"', text)}
+
+
+def _checkpoints(root: Path, wanted: Collection[str]) -> Check:
+    """The embedded checkpoints: all there, each with a readable description and weights."""
     folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     broken = [folder.name for folder in folders if not _complete(folder)]
+    missing = sorted(set(wanted) - {folder.name for folder in folders})
     size = sum(p.stat().st_size for f in folders for p in f.rglob("*") if p.is_file()) / 1e6
     remedy = "install the package again; the preset 'picturebook' needs them"
     if not folders:
         return Check("checkpoints", False, f"none in {root}", remedy)
-    if broken:
-        return Check("checkpoints", False, f"incomplete: {', '.join(broken)}", remedy)
+    if broken or missing:
+        lists = (("incomplete", broken), ("missing", missing))
+        detail = "; ".join(f"{what}: {', '.join(names)}" for what, names in lists if names)
+        return Check("checkpoints", False, detail, remedy)
     names = ", ".join(folder.name for folder in folders)
     return Check("checkpoints", True, f"{names} ({size:.1f} MB)")
 

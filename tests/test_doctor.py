@@ -42,7 +42,7 @@ def test_whole_checkpoints_are_listed_with_their_size(tmp_path: Path) -> None:
     checkpoint(tmp_path / "owl")
     (tmp_path / "spacy").mkdir()
     (tmp_path / "spacy" / "meta.json").write_text("{}")
-    check = doctor._checkpoints(tmp_path)
+    check = doctor._checkpoints(tmp_path, {"owl", "spacy"})
     assert check.ok
     assert "owl, spacy" in check.detail
 
@@ -52,15 +52,14 @@ def test_a_torn_checkpoint_is_named(tmp_path: Path) -> None:
     weights = checkpoint(tmp_path / "torn") / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-16])
     (checkpoint(tmp_path / "lost") / "model.safetensors").unlink()
-    check = doctor._checkpoints(tmp_path)
+    check = doctor._checkpoints(tmp_path, {"good", "absent"})
     assert not check.ok
-    assert "lost, torn" in check.detail
-    assert "good" not in check.detail
+    assert check.detail == "incomplete: lost, torn; missing: absent"
     assert check.remedy
 
 
 def test_no_checkpoints_at_all(tmp_path: Path) -> None:
-    assert not doctor._checkpoints(tmp_path / "nothing").ok
+    assert not doctor._checkpoints(tmp_path / "nothing", ()).ok
 
 
 def test_a_folder_that_can_not_be_written_is_no_disk() -> None:
