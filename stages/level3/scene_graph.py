@@ -33,6 +33,9 @@ class SceneGraphStage(Stage[None]):
     max_nodes: int = 100
     """Objects in the graph: those with an attribute first, then the largest."""
 
+    min_score: float = 0.0
+    """Objects with a lower score are left out; those without a score stay."""
+
     floating: bool = True
     """Whether an image without voted objects is described by its floating ones."""
 
@@ -128,6 +131,7 @@ class SceneGraphStage(Stage[None]):
     ) -> list[Instance]:
         voted = [i for i in instances if i.status == "object"]
         usable = voted or (list(instances) if self.floating else [])
+        usable = [i for i in usable if i.score is None or i.score >= self.min_score]
         if not self.stuff:
             usable = [i for i in usable if i.kind != "stuff"]
         sizes = geometry.area(geometry.as_boxes([i.box for i in usable])).tolist()

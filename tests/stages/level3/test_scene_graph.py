@@ -114,6 +114,13 @@ def test_floating_objects_only_without_voted_ones() -> None:
     assert "kite" not in text(ghost, floating=False)
 
 
+def test_objects_below_the_least_score_are_left_out() -> None:
+    assert "- group 0: [0] car (red), [1] dog" in text(min_score=0.8)
+    assert "sky" not in text(min_score=0.8)
+    born = Instance(6, "object", "thing", (0, 0, 9, 9), None, "kite")
+    assert "[6] kite" in text({INSTANCES: (born,)}, min_score=0.9)
+
+
 def test_nodes_with_attributes_come_first_then_the_largest() -> None:
     assert [line for line in text(max_nodes=2).splitlines() if "[" in line][:2] == [
         "- group 0: [0] car (red)",
