@@ -98,10 +98,17 @@ class Lexicon:
         return re.compile(rf"(?<![\w-])(?:{names})(?![\w-])", re.IGNORECASE)
 
     def canonical(self, label: str) -> str:
-        """The class that a label names (synonyms and plurals resolved), else the label itself."""
+        """The class that a label names, else the label itself.
+
+        Synonyms and plurals are resolved, and a phrase is taken by its head: "a red puppy" is a
+        dog.
+        """
         plain = label.strip().lower()
         known = self.words.get(plain)
-        return known[0] if known else plain
+        if known:
+            return known[0]
+        head = self.head(plain)
+        return head.name if head else plain
 
     def color_in(self, text: str) -> str | None:
         """The first colour word of a text."""

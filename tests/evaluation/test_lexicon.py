@@ -68,8 +68,8 @@ def test_head(phrase: str, name: str | None) -> None:
 
 
 def test_canonical_labels() -> None:
-    labels = (" Puppy ", "hot-air balloon", "lawn", "Buses", "spaceship")
-    wanted = ["dog", "balloon", "grass", "bus", "spaceship"]
+    labels = (" Puppy ", "hot-air balloon", "lawn", "Buses", "spaceship", "a red car on a road")
+    wanted = ["dog", "balloon", "grass", "bus", "spaceship", "car"]
     assert [LEXICON.canonical(label) for label in labels] == wanted
 
 
