@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grand_pipeline import geometry
 from grand_pipeline.columns import DETECTIONS, TAGS
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
-from grand_pipeline.types import Detection
+from grand_pipeline.types import Detection, FloatArray
 from stages import detector
 from stages.detector import Owl, Scored
 from stages.texts import check_template, distinct, fill
@@ -43,6 +44,9 @@ class OpenDetection(Stage[Owl]):
     """A box goes when its IoU with a better one exceeds this; 1 keeps all."""
     nms_per_label: bool = False
     """Suppress only boxes of the same label."""
+    box_voting: float | None = None
+    """Move a kept box to the mean of the boxes that overlap it by this IoU, weighed by their
+    scores for its label. Helps small detectors, whose boxes scatter round an object."""
     max_boxes: int = 100
     """Most boxes of an image, best first."""
     queries_per_call: int = 64
@@ -98,12 +102,21 @@ class OpenDetection(Stage[Owl]):
         sides = found.boxes[:, 2:] - found.boxes[:, :2]
         # A box that ends up outside the image has no side left after clipping.
         usable = np.flatnonzero((best >= self.threshold) & (sides.min(axis=1) > 0))
-        boxes = found.boxes[usable]
-        if self.nms_per_label:
-            # Boxes of different labels are moved apart, so they do not meet.
-            boxes = boxes + labels[usable, None] * (float(found.boxes.max()) + 1.0)
-        kept = usable[geometry.nms(boxes.astype(np.float32), best[usable], self.nms)]
+        boxes, scores, labels = found.boxes[usable], best[usable], labels[usable]
+        kept = self._suppress(boxes, scores, labels)
+        if self.box_voting is not None:
+            given = found.scores[usable][:, labels[kept]].T
+            boxes[kept] = detector.vote(boxes[kept], boxes, given, self.box_voting)
+            kept = kept[self._suppress(boxes[kept], scores[kept], labels[kept])]
         return tuple(
-            Detection(geometry.as_box(found.boxes[i]), float(best[i]), words[labels[i]])
+            Detection(geometry.as_box(boxes[i]), float(scores[i]), words[labels[i]])
             for i in kept[: self.max_boxes]
         )
+
+    def _suppress(
+        self, boxes: FloatArray, scores: FloatArray, labels: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        if self.nms_per_label and len(boxes):
+            # Boxes of different labels are moved apart, so they do not meet.
+            boxes = boxes + labels[:, None] * np.float32(boxes.max() + 1.0)
+        return geometry.nms(boxes.astype(np.float32), scores, self.nms)

@@ -60,6 +60,9 @@ class PhraseGrounding(Stage[Owl]):
     """A plural phrase gets the boxes with at least this share of its best box's probability."""
     nms: float = 0.5
     """A box of a phrase goes when its IoU with a better one of it exceeds this."""
+    box_voting: float | None = None
+    """Move a box to the mean of the boxes that overlap it by this IoU, weighed by their scores
+    for the phrase."""
     max_boxes: int = 10
     """Most boxes of a plural phrase that names no number."""
 
@@ -100,11 +103,18 @@ class PhraseGrounding(Stage[Owl]):
         # A box that ends up outside the image has no side left after clipping.
         usable = np.flatnonzero(sides.min(axis=1) > 0)
         boxes = found.boxes[usable]
-        return tuple(
-            PhraseBox(text, geometry.as_box(boxes[i]), float(scores[i]))
-            for (text, phrase), scores in zip(phrases.items(), found.scores[usable].T, strict=True)
-            for i in self._best(boxes, scores, min(self.max_boxes, count(phrase) or self.max_boxes))
-        )
+        found_boxes: list[PhraseBox] = []
+        for (text, phrase), scores in zip(phrases.items(), found.scores[usable].T, strict=True):
+            best = self._best(boxes, scores, min(self.max_boxes, count(phrase) or self.max_boxes))
+            chosen = boxes[best]
+            if self.box_voting is not None and best:
+                given = np.tile(scores, (len(best), 1))
+                chosen = detector.vote(chosen, boxes, given, self.box_voting)
+            found_boxes += [
+                PhraseBox(text, geometry.as_box(box), float(scores[i]))
+                for box, i in zip(chosen, best, strict=True)
+            ]
+        return tuple(found_boxes)
 
     def _best(self, boxes: FloatArray, scores: FloatArray, most: int) -> list[int]:
         if not len(scores) or scores.max() < self.threshold:

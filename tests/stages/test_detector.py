@@ -43,6 +43,17 @@ def test_batch_with_queries_of_its_own_per_image_equals_single(build: Builder) -
         assert (found.boxes[:, [1, 3]] <= size[0]).all()
 
 
+def test_voting_moves_a_box_to_the_middle_of_those_that_agree() -> None:
+    voters = np.array([[0, 0, 10, 10], [2, 0, 12, 10], [50, 50, 60, 60]], np.float32)
+    even = np.ones((1, 3), np.float32)
+    (moved,) = detector.vote(voters[:1], voters, even, 0.3)
+    assert moved == pytest.approx([1, 0, 11, 10], abs=0.3)
+    silent = np.array([[0.9, 0.0, 0.9]], np.float32)
+    assert np.allclose(detector.vote(voters[:1], voters, silent, 0.3), voters[:1])
+    assert np.allclose(detector.vote(voters[:1], voters, even * 0, 0.3), voters[:1])
+    assert detector.vote(voters[:0], voters, even[:0], 0.3).shape == (0, 4)
+
+
 def test_queries_are_encoded_once() -> None:
     model = detector.load(checkpoint(owl_vit), "cpu", texts_per_call=2)
     model.remember(QUERIES)

@@ -55,6 +55,16 @@ def test_suppression_across_labels_or_within_one(per_label: bool, labels: list[s
     assert [d.label for d in detections(stage, FixedBoxes())] == labels
 
 
+def test_voting_averages_the_boxes_of_an_object_and_leaves_others() -> None:
+    options = {"queries": ("cat", "dog"), "nms": 0.5, "source": "s"}
+    plain = detections(OpenDetection(**options), FixedBoxes())  # type: ignore[arg-type]  # mixed
+    voted = detections(OpenDetection(box_voting=0.5, **options), FixedBoxes())  # type: ignore[arg-type]  # mixed
+    assert [d.label for d in voted] == [d.label for d in plain]
+    assert 0 < voted[0].box[0] < 1 and voted[1].box == plain[1].box
+    nothing = OpenDetection(box_voting=0.5, threshold=1.0, **options)  # type: ignore[arg-type]  # mixed
+    assert detections(nothing, FixedBoxes()) == []
+
+
 def test_threshold_and_limit() -> None:
     stage = OpenDetection(source="s", queries=("cat", "dog"), nms=1.0, threshold=0.75)
     assert len(detections(stage, FixedBoxes())) == 2

@@ -65,6 +65,11 @@ def test_threshold_ratio_and_limit() -> None:
     assert len(boxes(PhraseGrounding(source="s", max_boxes=1), balls)) == 1
 
 
+def test_voting_averages_the_boxes_of_a_phrase() -> None:
+    (ball,) = boxes(PhraseGrounding(source="s", box_voting=0.5), phrase("a ball", "ball"))
+    assert 0 < ball.box[0] < 1 and ball.score == pytest.approx(0.8)
+
+
 def test_a_text_is_asked_once_per_image_and_none_is_not_asked() -> None:
     model: Any = FixedBoxes()
     stage = PhraseGrounding(source="s", template="picture of {}")
