@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from PIL import Image
 from grand_pipeline import codec, ingest
 from grand_pipeline.columns import IMAGE_SCHEMA
 from grand_pipeline.errors import ImageError, UserError
+from tests.test_images import BAD
 
 
 def png(shade: int) -> bytes:
@@ -147,6 +149,18 @@ def test_scan_gives_a_row_per_file_in_order(folder: Path) -> None:
     assert (bad.width, bad.height, bad.format) == (None, None, None)
     assert "not an image" in str(bad.error)
     assert bad.image_id == hashlib.sha256(b"words").hexdigest()[:32]
+
+
+def test_a_folder_of_bad_files_becomes_rows_and_the_good_one_stays(tmp_path: Path) -> None:
+    for index, (make, _) in enumerate(BAD.values()):
+        write(tmp_path / f"{index:02}.jpg", make())
+    write(tmp_path / "good.png", png(7))
+    intake = ingest.ingest(ingest.discover(str(tmp_path)))
+    assert intake.found == len(BAD) + 1
+    errors = {Path(row.uri).name: row.error for row in intake.rows}
+    assert errors.pop("good.png") is None
+    for (name, error), (_, reason) in zip(sorted(errors.items()), BAD.values(), strict=True):
+        assert re.search(reason, str(error)), name
 
 
 def test_unreadable_file_has_an_id_of_its_uri(tmp_path: Path) -> None:
