@@ -152,21 +152,21 @@ def pixels_of(
     return (pixels.float() - offset) / scale
 
 
-def average_precision(
-    found: Sequence[tuple[int, npt.NDArray[np.float32], float]],
-    truth: dict[int, npt.NDArray[np.float32]],
-    threshold: float = 0.5,
-) -> float:
-    """Area under the interpolated precision-recall curve of one class.
+Detections = Sequence[tuple[int, npt.NDArray[np.float32], float]]
+
+
+def hits(
+    found: Detections, truth: dict[int, npt.NDArray[np.float32]], threshold: float = 0.5
+) -> npt.NDArray[np.bool_]:
+    """Which detections of one class, best score first, find a true box of their own.
 
     Args:
         found: (image, box xyxy, score) of every detection.
         truth: true boxes (n, 4) by image.
         threshold: least IoU of a hit.
     """
-    total = sum(len(boxes) for boxes in truth.values())
     used = {image: np.zeros(len(boxes), bool) for image, boxes in truth.items()}
-    hits = np.zeros(len(found))
+    right = np.zeros(len(found), bool)
     for place, (image, box, _) in enumerate(sorted(found, key=lambda f: -f[2])):
         boxes = truth.get(image)
         if boxes is None or not len(boxes):
@@ -174,11 +174,18 @@ def average_precision(
         overlap = np.where(used[image], 0.0, geometry.iou(box[None], boxes)[0])
         best = int(overlap.argmax())
         if overlap[best] >= threshold:
-            hits[place], used[image][best] = 1, True
+            right[place], used[image][best] = True, True
+    return right
+
+
+def average_precision(found: Detections, truth: dict[int, npt.NDArray[np.float32]]) -> float:
+    """Area under the interpolated precision-recall curve of one class at IoU 0.5."""
+    total = sum(len(boxes) for boxes in truth.values())
     if not total or not len(found):
         return 0.0
-    recall = np.cumsum(hits) / total
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    found_so_far = np.cumsum(hits(found, truth))
+    recall = found_so_far / total
+    precision = found_so_far / np.arange(1, len(found) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
 

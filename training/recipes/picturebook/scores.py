@@ -16,7 +16,7 @@ from grand_pipeline import geometry
 from grand_pipeline.picturebook.render import render
 from grand_pipeline.picturebook.scene import Scene
 from grand_pipeline.picturebook.vocabulary import HELD_OUT, HYPERNYMS, THINGS
-from training.recipes.picturebook.common import EVAL_SEED, SIDE, average_precision, pixels_of
+from training.recipes.picturebook.common import EVAL_SEED, SIDE, average_precision, hits, pixels_of
 from training.recipes.picturebook.text import NAMES, Phrase, build_tokenizer, phrase
 
 if TYPE_CHECKING:
@@ -70,15 +70,31 @@ def detector_scores(
             found[query.text] += [(index, boxes[r], float(scores[r, column])) for r in kept]
             true = [o.box for o in scene.objects if query.classes[NAMES.index(o.name)]]
             truth[query.text][index] = geometry.as_boxes(true)
+    threshold, f1 = _best_threshold(found, truth)
     ap = {q.text: average_precision(found[q.text], truth[q.text]) for q in names}
     return {
         "ap50": float(np.mean([ap[n] for n in NAMES])),
         "ap50_things": float(np.mean([ap[n] for n in THINGS])),
         "ap50_stuff": float(np.mean([ap[n] for n in NAMES if n not in THINGS])),
         "ap50_hypernyms": float(np.mean([ap[n] for n in HYPERNYMS])),
+        "f1": f1,
+        "f1_threshold": threshold,
         "phrases": _phrase_accuracy(model, scenes, size, held_out=False),
         "phrases_held_out": _phrase_accuracy(model, unseen, size, held_out=True),
     }
+
+
+def _best_threshold(found: dict[str, Found], truth: dict[str, Truth]) -> tuple[float, float]:
+    """The score threshold with the best F1 over all class names together, and that F1."""
+    scores = np.concatenate([sorted((-f[2] for f in found[n]), reverse=False) for n in NAMES])
+    right = np.concatenate([hits(found[n], truth[n]) for n in NAMES])
+    total = sum(len(boxes) for n in NAMES for boxes in truth[n].values())
+    if not len(scores):
+        return 1.0, 0.0
+    order = np.argsort(scores, kind="stable")
+    f1 = 2 * np.cumsum(right[order]) / (np.arange(1, len(order) + 1) + total)
+    best = int(f1.argmax())
+    return float(-scores[order][best]), float(f1[best])
 
 
 def _phrase_accuracy(
