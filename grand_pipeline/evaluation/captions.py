@@ -36,11 +36,13 @@ def mention_scores(pairs: Sequence[ImagePair], lexicon: Lexicon) -> Scores:
 
     Precision: share of the thing classes (or hypernyms) that a caption names which are in the
     image. Recall: share of the three largest true things whose class some caption of the image
-    names; images without caption count with nothing named.
+    names; images without caption count with nothing named. `mention_recall_truth` is what one
+    true caption alone reaches: more can not be expected of a captioner that learned from them.
     """
     precise: list[float] = []
     stuff: list[float] = []
     recalled: list[float] = []
+    reachable: list[float] = []
     for pair in pairs:
         largest = sorted(pair.true_things, key=_extent, reverse=True)[:LARGEST]
         words: set[str] = set()
@@ -51,9 +53,13 @@ def mention_scores(pairs: Sequence[ImagePair], lexicon: Lexicon) -> Scores:
                 present = any(name in (o.label, _general(o, lexicon)) for o in pair.truth.objects)
                 (stuff if kind == "stuff" else precise).append(float(present))
         recalled += [float(thing.label in words) for thing in largest]
+        for caption in pair.truth.captions[:1]:
+            known = {m.name for m in lexicon.mentions(caption.text)}
+            reachable += [float(thing.label in known) for thing in largest]
     return {
         "captions.mention_precision": mean(precise),
         "captions.mention_recall": mean(recalled),
+        "captions.mention_recall_truth": mean(reachable),
         "captions.stuff_precision": mean(stuff),
         "captions.coverage": mean(float(bool(p.predicted.captions)) for p in pairs),
     }

@@ -86,6 +86,12 @@ def test_mention_recall_is_of_all_captions_together() -> None:
     assert _mentions()["captions.mention_recall"] == 0.0
 
 
+def test_what_a_true_caption_reaches_is_told() -> None:
+    true = row(*OBJECTS, captions=(Caption("truth", "a ball", ()), Caption("truth", "a dog", ())))
+    scores = mention_scores([pair(row(), true, LEXICON)], LEXICON)
+    assert scores["captions.mention_recall_truth"] == pytest.approx(1 / 3)
+
+
 def test_stuff_is_judged_apart() -> None:
     scores = _mentions("the sky")
     assert (scores["captions.mention_precision"], scores["captions.stuff_precision"]) == (None, 0.0)

@@ -27,6 +27,7 @@ BELOW_ONE = (
     "depth.pair_order_mean_map",
     "depth.delta1_mean_map",
     "captions.mention_recall",
+    "captions.mention_recall_truth",
     "masks.box_prompted_share",
 )
 
