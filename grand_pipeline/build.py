@@ -51,6 +51,8 @@ def build(job: Job, watch: Watcher) -> Run:
     plan = resolved_plan(job.preset, job.until)
     if job.address is None:
         check_fits(plan, [this_machine()])
+    if job.images:
+        next(ingest.discover(job.images, skip=job.out))  # A mistyped folder leaves no run behind.
     with lock.hold(job.out) as token:
         run = Run.create(job.out, _described(job.preset, job.until))
         publication.sweep(run.root)

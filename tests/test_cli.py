@@ -31,6 +31,7 @@ def picture(tmp_path: Path) -> Path:
     ("arguments", "message"),
     [
         (("build", "--images", "ABSENT"), "ABSENT"),
+        (("build", "--images", "ABSENT", "--preset", "picturebook"), "ABSENT"),
         (("build", "--images", "IMAGES", "--preset", "picturebok"), "Did you mean 'picturebook'"),
         (("build", "--images", "IMAGES", "--until", "fuson"), "Did you mean 'fusion'"),
         (("build", "--images", "IMAGES", "--set", "fusion.iou=1"), "has no option 'iou'"),
@@ -58,7 +59,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(
     printed = capsys.readouterr()
     assert message.replace("ABSENT", "/absent") in printed.err
     assert "Traceback" not in printed.err + printed.out
-    assert not (picture.parent / "run" / "images").exists(), "nothing was begun"
+    assert not (picture.parent / "run").exists(), "nothing was begun"
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
