@@ -35,24 +35,6 @@ def suppress(boxes: FloatArray, scores: FloatArray, keys: IntArray, threshold: f
     return kept
 
 
-def refined(
-    boxes: FloatArray, scores: FloatArray, keys: IntArray, kept: Sequence[int], threshold: float
-) -> FloatArray:
-    """The boxes `kept`, each replaced by the score-weighted mean of all boxes around it.
-
-    "Around" is: of the same key, IoU >= `threshold`, itself included. What suppression drops
-    still says where the object ends. Returns (len(kept), 4).
-    """
-    chosen = np.asarray(kept, np.int64)
-    around = geometry.iou(boxes[chosen], boxes) >= threshold
-    around &= keys[chosen, None] == keys[None, :]
-    around[np.arange(len(chosen)), chosen] = True
-    weights = around * np.maximum(scores, 1e-6).astype(np.float64)
-    total = weights.sum(axis=1, keepdims=True)
-    means: FloatArray = (weights @ boxes.astype(np.float64) / total).astype(np.float32)
-    return means
-
-
 def voting_groups(
     boxes: FloatArray, scores: FloatArray, keys: IntArray, sources: IntArray, threshold: float
 ) -> list[list[int]]:

@@ -10,7 +10,6 @@ from grand_pipeline.matching import (
     absorb,
     best_match,
     noisy_or,
-    refined,
     suppress,
     voting_groups,
     weighted_box,
@@ -31,17 +30,6 @@ def test_suppress_keeps_other_labels() -> None:
     scores = np.array([0.5, 0.9, 0.4], np.float32)
     assert suppress(boxes, scores, codes(0, 0, 1), 0.6) == [1, 2]
     assert suppress(boxes, scores, codes(0, 0, 1), 0.9) == [1, 0, 2]
-
-
-def test_refined_boxes_are_means_of_their_label() -> None:
-    boxes = geometry.as_boxes([UNIT, NEAR, HALF, UNIT, AWAY])
-    scores = np.array([0.9, 0.3, 0.6, 0.9, 0.0], np.float32)
-    keys = codes(0, 0, 0, 1, 0)
-    found = refined(boxes, scores, keys, [0, 3, 4], 0.8)
-    assert found[0].tolist() == pytest.approx([0.25, 0, 10.25, 10])
-    assert found[1:].tolist() == [list(UNIT), list(AWAY)]
-    assert refined(boxes, scores, keys, [1], 1.1).tolist() == [list(NEAR)]
-    assert refined(boxes, scores, keys, [], 0.8).shape == (0, 4)
 
 
 def test_group_takes_best_box_of_each_source_not_the_first() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -62,10 +62,6 @@ class Fusion(Stage[None]):
 
     nms_iou: float = 0.6
     """Of two boxes of one detector and one label, the weaker is dropped above this IoU."""
-
-    refine_iou: float = 0.75
-    """A box becomes the mean of its detector's boxes of that label that overlap it by this IoU
-    (before suppression); above 1 it stays as it is."""
 
     agreeing_iou: float = 0.5
     """Boxes of different detectors with agreeing labels are one object from this IoU on."""
@@ -154,14 +150,8 @@ class Fusion(Stage[None]):
             limit = thresholds.get(source, self.threshold)
             usable = self._usable(source, detections[source], limit, size)
             usable.sort(key=_order)
-            boxes, scores = _arrays(usable)
-            keys = _codes(c.key for c in usable)
-            kept = matching.suppress(boxes, scores, keys, self.nms_iou)
-            means = matching.refined(boxes, scores, keys, kept, self.refine_iou)
-            found += [
-                replace(usable[index], box=geometry.as_box(box))
-                for index, box in zip(kept, means, strict=True)
-            ]
+            kept = matching.suppress(*_arrays(usable), _codes(c.key for c in usable), self.nms_iou)
+            found += [usable[index] for index in kept]
         return sorted(found, key=_order)
 
     def _usable(

@@ -1,8 +1,9 @@
 """Caption phrases meet objects: links, grounded captions, and objects that only captions know.
 
-A phrase belongs to the object under its box whose label its head noun agrees with; without such a
-box, to the only object with that label; then to an object of another label under nearly the same
-box. What is left becomes a floating object. Ids of fused objects never change.
+A phrase belongs to the object under its box whose label its head noun agrees with. Without one, a
+phrase that the grounder is unsure of belongs to the only object with that label; any other to the
+object of whatever label under nearly the same box, or it becomes a floating object of its own.
+Ids of fused objects never change.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Linking(Stage[None]):
 
     level: ClassVar[int] = 2
 
-    agreeing_iou: float = 0.5
+    agreeing_iou: float = 0.3
     """A phrase box belongs to an object with an agreeing label from this IoU on."""
 
     any_iou: float = 0.75
@@ -74,7 +75,7 @@ class Linking(Stage[None]):
     """A phrase box without object becomes a floating object from this score on."""
 
     by_label: bool = True
-    """Whether a phrase without agreeing box is tied to the only object with its label."""
+    """Whether a phrase without any box of `new_score` is tied to the only object of its label."""
 
     min_votes: int = 2
     """Different sources that make a floating object an object."""
@@ -178,9 +179,14 @@ class Linking(Stage[None]):
 
     def _resolve(self, query: Query, pool: list[Instance]) -> tuple[int, ...]:
         """Ids of the objects that a phrase speaks of; `pool` gains votes and new objects."""
+        sure = bool(query.candidates) and query.candidates[0].score >= self.new_score
+        by_agreeing_box = self._by_box(query, pool, self.agreeing_iou, 2.0)
+        if by_agreeing_box:
+            return by_agreeing_box
+        # A grounder that is sure of a place knows more than a label that happens to be unique.
+        found = () if sure else self._by_label(query, pool)
         return (
-            self._by_box(query, pool, self.agreeing_iou, 2.0)
-            or self._by_label(query, pool)
+            found
             or self._by_box(query, pool, self.agreeing_iou, self.any_iou)
             or self._new(query, pool)
         )

@@ -85,12 +85,6 @@ def test_suppression_is_per_source_and_label() -> None:
     assert found[0].votes == (Vote("a", "dog", 0.6),)
 
 
-def test_suppressed_boxes_refine_the_kept_one() -> None:
-    detections = {"a": [det(HERE, 0.6, "dog"), det(NEAR, 0.2, "dog"), det(NEAR, 0.5, "cat")]}
-    assert fuse(detections)[0].box == pytest.approx((10.5, 10, 40.5, 40))
-    assert fuse(detections, refine_iou=1.1)[0].box == HERE
-
-
 def test_different_labels_on_one_place_are_decided_by_votes() -> None:
     found = fuse(
         {
