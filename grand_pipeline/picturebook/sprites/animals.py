@@ -196,34 +196,10 @@ def butterfly(pen: Pen, c: Rgb) -> None:
     for s in (-1, 1):
         pen.poly(edge, 50, 42, 50 + s * 20, 4, 50 + s * 46, 2, 50 + s * 49, 22, 50 + s * 36, 44)
         pen.poly(edge, 50, 44, 50 + s * 40, 46, 50 + s * 42, 66, 50 + s * 24, 82, 50 + s * 8, 70)
-        pen.poly(
-            c,
-            50,
-            42,
-            50 + s * 22,
-            12,
-            50 + s * 38,
-            10,
-            50 + s * 40,
-            24,
-            50 + s * 30,
-            39,
-            edge=False,
-        )
-        pen.poly(
-            c,
-            50,
-            46,
-            50 + s * 33,
-            50,
-            50 + s * 34,
-            63,
-            50 + s * 22,
-            73,
-            50 + s * 9,
-            64,
-            edge=False,
-        )
+        upper = (50, 42, 50 + s * 22, 12, 50 + s * 38, 10, 50 + s * 40, 24, 50 + s * 30, 39)
+        lower = (50, 46, 50 + s * 33, 50, 50 + s * 34, 63, 50 + s * 22, 73, 50 + s * 9, 64)
+        pen.poly(c, *upper, edge=False)
+        pen.poly(c, *lower, edge=False)
         for x, y in ((24, 6.6), (34, 5.4), (43.5, 8), (44.6, 18), (40, 32)):
             pen.ell(50 + s * x, y, 2, 2, WHITE if edge[0] < 100 else OUTLINE, edge=False)
         for x, y in ((38, 64), (31, 72), (22, 77.5)):
