@@ -13,12 +13,31 @@ from grand_pipeline import geometry
 from grand_pipeline.columns import DETECTIONS, INSTANCES, MASKS, SEGMENTS
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
-from grand_pipeline.types import BoolArray, Box, FloatArray, MaskSource, ObjectMask, Rle, Size
+from grand_pipeline.types import (
+    BoolArray,
+    Box,
+    FloatArray,
+    Instance,
+    MaskSource,
+    ObjectMask,
+    Rle,
+    Size,
+)
 from stages import sam
 from stages.sam import Embedded, Sam
 
 Ready = tuple[Box, Rle, float]
 """A mask made earlier: its box, itself, its score."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One image: its objects, masks made earlier and the objects to prompt, by position."""
+
+    record: Record
+    instances: Sequence[Instance]
+    ready: Mapping[int, ObjectMask]
+    wanted: Sequence[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,41 +86,35 @@ class Masks(Stage[Sam]):
         return sam.load(self.model, device)
 
     def annotate(self, model: Sam, records: Sequence[Record]) -> list[Row]:
-        """Masks of every image."""
-        boxes = [geometry.as_boxes([i.box for i in record[INSTANCES]]) for record in records]
-        ready = [self._ready(record, found) for record, found in zip(records, boxes, strict=True)]
-        wanted = [
-            [i for i in range(len(found)) if self.prefer == "prompt" or i not in have]
-            for found, have in zip(boxes, ready, strict=True)
-        ]
-        embedded = self._embed(model, records, wanted)
-        return [
-            {MASKS: self._masks(model, record, ready[n], wanted[n], embedded.get(n))}
-            for n, record in enumerate(records)
-        ]
+        """Masks of every image; those that need a prompt are encoded together."""
+        work = [self._prepare(record) for record in records]
+        asked = {n: one.record for n, one in enumerate(work) if one.wanted}
+        embedded: dict[int, Embedded] = {}
+        if asked:
+            images = [record.image for record in asked.values()]
+            found = model.embed(images, [record.size for record in asked.values()])
+            embedded = dict(zip(asked, found, strict=True))
+        return [{MASKS: self._masks(model, one, embedded.get(n))} for n, one in enumerate(work)]
 
-    def _embed(
-        self, model: Sam, records: Sequence[Record], wanted: Sequence[Sequence[int]]
-    ) -> dict[int, Embedded]:
-        """Encoded images, by position, of those that need prompts."""
-        asked = [n for n, objects in enumerate(wanted) if objects]
-        if not asked:
-            return {}
-        images = [records[n].image for n in asked]
-        return dict(zip(asked, model.embed(images, [records[n].size for n in asked]), strict=True))
-
-    def _ready(self, record: Record, boxes: FloatArray) -> dict[int, ObjectMask]:
-        """Masks that exist already, by position of their object."""
+    def _prepare(self, record: Record) -> _Work:
         instances = record[INSTANCES]
-        found: dict[int, ObjectMask] = {}
+        ready = self._ready(record, instances)
+        always = self.prefer == "prompt"
+        wanted = [n for n in range(len(instances)) if always or n not in ready]
+        return _Work(record, instances, ready, wanted)
+
+    def _ready(self, record: Record, instances: Sequence[Instance]) -> dict[int, ObjectMask]:
+        """Masks that exist already, by position of their object."""
+        boxes = geometry.as_boxes([instance.box for instance in instances])
         pools: list[tuple[MaskSource, list[Ready]]] = []
         if self.match_segments:
             segments = record[SEGMENTS]
             pools.append(("auto", [(s.box, s.mask, s.predicted_iou) for s in segments]))
         if self.match_detections:
             pools.append(("detector", _detected(record)))
+        found: dict[int, ObjectMask] = {}
         for source, pool in pools:
-            left = [i for i in range(len(instances)) if i not in found]
+            left = [n for n in range(len(instances)) if n not in found]
             candidates = geometry.as_boxes([box for box, _, _ in pool])
             for row, column in match(boxes[left], candidates, self.match_iou).items():
                 _, mask, score = pool[column]
@@ -109,34 +122,25 @@ class Masks(Stage[Sam]):
                 found[at] = ObjectMask(instances[at].id, mask, source, score)
         return found
 
-    def _masks(
-        self,
-        model: Sam,
-        record: Record,
-        ready: Mapping[int, ObjectMask],
-        wanted: Sequence[int],
-        embedded: Embedded | None,
-    ) -> tuple[ObjectMask, ...]:
-        prompted = {} if embedded is None else self._prompted(model, record, wanted, embedded)
-        both = {**ready, **prompted}
-        instances = record[INSTANCES]
+    def _masks(self, model: Sam, work: _Work, embedded: Embedded | None) -> tuple[ObjectMask, ...]:
+        prompted = {} if embedded is None else self._prompted(model, work, embedded)
+        both = {**work.ready, **prompted}
         return tuple(
-            both[n] if n in both else _filled(instance.id, instance.box, record.size)
-            for n, instance in enumerate(instances)
+            both[n] if n in both else _filled(instance.id, instance.box, work.record.size)
+            for n, instance in enumerate(work.instances)
         )
 
-    def _prompted(
-        self, model: Sam, record: Record, wanted: Sequence[int], embedded: Embedded
-    ) -> dict[int, ObjectMask]:
+    def _prompted(self, model: Sam, work: _Work, embedded: Embedded) -> dict[int, ObjectMask]:
         """Non-empty masks by box prompt, by position of their object."""
-        instances = [record[INSTANCES][n] for n in wanted]
+        instances = [work.instances[n] for n in work.wanted]
         boxes = geometry.as_boxes([instance.box for instance in instances])
         logits, scores = model.by_boxes(embedded, boxes, self.prompts_per_call)
+        full = model.full(embedded, logits)
         found: dict[int, ObjectMask] = {}
         for position, instance, mask, score in zip(
-            wanted, instances, model.full(embedded, logits), scores, strict=True
+            work.wanted, instances, full, scores, strict=True
         ):
-            near = mask & window(instance.box, record.size, self.box_margin)
+            near = mask & window(instance.box, work.record.size, self.box_margin)
             if near.any():
                 coded = geometry.rle_encode(near)
                 found[position] = ObjectMask(instance.id, coded, "box", float(score))
