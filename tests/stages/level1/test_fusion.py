@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grand_pipeline import settings
 from grand_pipeline.columns import DETECTIONS, FUSED
 from grand_pipeline.labels import Lexicon
 from grand_pipeline.types import Box, Detection, Instance, Vote
@@ -234,3 +235,15 @@ def test_invariants(detections: dict[str, list[Detection]], with_stuff: bool) ->
 def test_order_of_input_is_irrelevant(detections: dict[str, list[Detection]]) -> None:
     turned = {source: detections[source][::-1] for source in reversed(list(detections))}
     assert Fusion().fuse(detections, SIZE) == Fusion().fuse(turned, SIZE)
+
+
+def test_options_can_be_written_in_a_preset() -> None:
+    table = {
+        "thresholds": [["a", 0.3]],
+        "lexicon": {"synonyms": [["pooch", "dog"]], "hypernyms": [["dog", "guard"]]},
+    }
+    (stage,) = settings.stages(settings.Preset("mine", "", {"fusion": table}))
+    assert isinstance(stage, Fusion)
+    assert stage.thresholds == (("a", 0.3),)
+    assert stage.lexicon.agree("pooch", "guard")
+    assert stage.options()["lexicon"]["synonyms"] == (("pooch", "dog"),)
