@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from grand_pipeline import ingest, lock, publication, runner, settings
-from grand_pipeline.errors import TooManyFailedError, UserError
+from grand_pipeline.errors import RunError, TooManyFailedError, UserError
 from grand_pipeline.plan import Plan, Step, check_fits, differences, make_plan
 from grand_pipeline.pool import alive_nodes
 from grand_pipeline.stage import Resources
@@ -83,8 +83,13 @@ def resolved_plan(preset: settings.Preset, until: str | None = None) -> Plan:
 
 
 def recorded_preset(run: Run) -> tuple[settings.Preset, str | None]:
-    """The preset that a run was last built with, and its `until`."""
+    """The preset that a run was last built with, and its `until`.
+
+    Raises RunError for a run that no `build` made, such as the truth of rendered scenes.
+    """
     info: dict[str, Any] = run.info()["preset"]
+    if "stages" not in info:
+        raise RunError(f"'{run.root}' ({info.get('name')}) was not made by grand build")
     preset = settings.Preset(info["name"], info["description"], info["stages"])
     return preset, info.get("until")
 

@@ -98,3 +98,5 @@ def test_rendered_truth_is_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert len(rows) == 3
     assert all(row.objects and row.dense_caption for row in rows)
     assert "3 scenes" in capsys.readouterr().out
+    assert call("status", str(tmp_path / "w" / "truth")) == 2
+    assert "was not made by grand build" in capsys.readouterr().err
