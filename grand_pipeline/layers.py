@@ -54,9 +54,9 @@ def coordinates(depths: Sequence[float], reference: Sequence[bool]) -> FloatArra
     chosen = values[np.asarray(reference, bool)] if any(reference) else values
     if not len(chosen) or chosen.max() <= chosen.min():
         return np.full(len(values), 0.5, np.float32)
-    span = chosen.max() - chosen.min()
-    places: FloatArray = np.clip((chosen.max() - values) / span, 0.0, 1.0).astype(np.float32)
-    return places
+    nearest, farthest = chosen.max(), chosen.min()
+    places = (nearest - np.clip(values, farthest, nearest)) / (nearest - farthest)
+    return np.asarray(places, np.float32)
 
 
 def layer_of(place: float, cuts: tuple[float, float, float] = CUTS) -> str:

@@ -62,6 +62,7 @@ def test_coordinates_run_from_nearest_to_farthest_reference() -> None:
     assert coordinates([9, 5, 1], [False, False, False]).tolist() == [0, 0.5, 1]
     assert coordinates([3, 3], [True, True]).tolist() == [0.5, 0.5]
     assert coordinates([], []).tolist() == []
+    assert coordinates([0, 2, 1e-308], [True, False, True]).tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize(
