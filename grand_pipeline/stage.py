@@ -38,7 +38,7 @@ class Resources:
     cpus: float = 1.0
     gpus: float = 0.0
     memory_gb: float = 1.0
-    max_workers: int = 1
+    max_workers: int = 8
 
 
 @dataclass(frozen=True, kw_only=True)
