@@ -216,8 +216,7 @@ def export(
     print(f"exported to {to.name}: {scores}", flush=True)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Train, or go on training, and export."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variant", choices=sorted(VARIANTS), default="full")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
@@ -234,7 +233,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--to", type=Path, default=common.CHECKPOINTS / "depth")
     parser.add_argument("--export-now", action="store_true", help="export the last saved state")
     parser.add_argument("--score-scenes", type=int, default=200, help="unseen scenes of the scores")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, or go on training, and export."""
+    given = _parser().parse_args(arguments)
     common.one_thread()
     variant = VARIANTS[given.variant]
     schedule = Schedule(

@@ -104,6 +104,11 @@ def build_owl(variant: Variant) -> OwlViTForObjectDetection:
     # choose another.
     config._attn_implementation = "eager"
     model = OwlViTForObjectDetection(config)
+    _start_heads(model)
+    return model
+
+
+def _start_heads(model: OwlViTForObjectDetection) -> None:
     for head in (model.class_head, model.box_head):
         for layer in head.modules():
             if isinstance(layer, nn.Linear):
@@ -114,7 +119,6 @@ def build_owl(variant: Variant) -> OwlViTForObjectDetection:
         nn.init.normal_(layer.weight, std=0.001)
     nn.init.constant_(model.class_head.logit_scale.bias, 9.0)
     nn.init.constant_(model.class_head.logit_shift.bias, -0.5)
-    return model
 
 
 def detector_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -206,8 +210,7 @@ def export(
     print(f"exported to {to.name}: {scores}", flush=True)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Train, or go on training, and export."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variant", choices=sorted(VARIANTS), default="a")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
@@ -224,7 +227,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--to", type=Path, help="folder of the checkpoint")
     parser.add_argument("--export-now", action="store_true", help="export the last saved state")
     parser.add_argument("--score-scenes", type=int, default=200, help="unseen scenes of the scores")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, or go on training, and export."""
+    given = _parser().parse_args(arguments)
     common.one_thread()
     variant = VARIANTS[given.variant]
     schedule = Schedule(
