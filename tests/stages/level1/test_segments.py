@@ -83,10 +83,10 @@ def test_covered_points_are_left_out(model: Sam) -> None:
             return super().by_points(image, points)
 
     counting = Counting(model.model, model.processor, model.device)
-    found = segments(stage(skip_covered=True, points_per_batch=2), counting)
+    found = segments(stage(skip_covered=0.0, points_per_batch=2), counting)
     assert found and sum(seen) < 16
     seen.clear()
-    segments(stage(skip_covered=True, points_per_batch=2, predicted_iou=2.0), counting)
+    segments(stage(skip_covered=2.0, points_per_batch=2), counting)
     assert sum(seen) == 16
 
 
