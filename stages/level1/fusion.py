@@ -208,7 +208,8 @@ class Fusion(Stage[None]):
         narrower = [k for k in weights if self.lexicon.is_a(k, key)]
         key = min(narrower, key=lambda k: (-weights[k], k)) if narrower else key
         agreeing = [m for m in members if m.key == key or self.lexicon.is_a(key, m.key)]
-        box = matching.weighted_box([m.box for m in agreeing], [m.score for m in agreeing])
+        # Squares: of two detectors of unlike quality, the surer one draws the better box.
+        box = matching.weighted_box([m.box for m in agreeing], [m.score**2 for m in agreeing])
         best: dict[str, float] = {}
         for member in agreeing:
             best[member.source] = max(member.score, best.get(member.source, 0.0))

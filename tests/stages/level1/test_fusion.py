@@ -40,7 +40,7 @@ def test_two_sources_make_an_object_and_one_a_floating_object() -> None:
     )
     assert brief(found) == [(0, "object", "dog"), (1, "floating", "cat")]
     assert found[0].score == pytest.approx(1 - 0.4 * 0.8)
-    assert found[0].box == pytest.approx((11.25, 10, 41.25, 40))
+    assert found[0].box == pytest.approx((10.5, 10, 40.5, 40))
     assert found[0].votes == (Vote("a", "Dogs", 0.6), Vote("b", "dog", 0.2))
     assert found[1].score == pytest.approx(0.9)
     assert found[0].kind is None
