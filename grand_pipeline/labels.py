@@ -116,9 +116,10 @@ def how_many(phrase: str, head: str = "") -> int | None:
             return NUMBERS[word]
         if word.isdecimal() and 0 < int(word) < 100:
             return int(word)
-    last = words_of(head)[-1:] or words_of(" ".join(heads(phrase)[:1]))[-1:]
-    if len(heads(phrase)) > 1:
+    cores = (head,) if head else heads(phrase)
+    if len(cores) > 1:
         return None
+    last = words_of(cores[0])[-1:] if cores else []
     return None if last and singular(last[0]) != last[0] else 1
 
 

@@ -182,6 +182,8 @@ def test_mentions(phrase: str, label: str, expected: bool) -> None:
         ("a pair of shoes", "shoes", 2),
         ("the grass", "grass", 1),
         ("a dog and a cat", "", None),
+        ("a red and white umbrella", "umbrella", 1),
+        ("", "", 1),
         ("a row of trees on a hill", "", None),
     ],
 )
