@@ -96,6 +96,11 @@ NUMBERS: dict[str, int] = {
     "ten": 10, "eleven": 11, "twelve": 12, "both": 2, "pair": 2, "couple": 2,
 }  # fmt: skip
 
+MANY: frozenset[str] = _words(
+    "several many some few various multiple numerous all group bunch row these those"
+)
+"""Words that say "more than one" without a number."""
+
 STOPS: frozenset[str] = _words(
     "on in of with at near next behind under beside above below by to from that which who whose "
     "where while over against along inside outside between among across around through into onto "

@@ -18,6 +18,7 @@ from grand_pipeline.english import (
     HYPERNYMS,
     INVARIANT,
     IRREGULAR,
+    MANY,
     NUMBERS,
     PARTICIPLES,
     PEOPLE,
@@ -117,7 +118,7 @@ def how_many(phrase: str, head: str = "") -> int | None:
         if word.isdecimal() and 0 < int(word) < 100:
             return int(word)
     cores = (head,) if head else heads(phrase)
-    if len(cores) > 1:
+    if len(cores) > 1 or not MANY.isdisjoint(words):
         return None
     last = words_of(cores[0])[-1:] if cores else []
     return None if last and singular(last[0]) != last[0] else 1

@@ -10,36 +10,13 @@ import numpy as np
 
 from grand_pipeline import geometry
 from grand_pipeline.columns import PHRASE_BOXES, PHRASES
+from grand_pipeline.labels import how_many
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import FloatArray, Phrase, PhraseBox
 from stages import detector
 from stages.detector import Owl, Scored
-from stages.texts import check_template, fill, plain
-
-_NUMBERS = {
-    "two": 2,
-    "three": 3,
-    "four": 4,
-    "five": 5,
-    "six": 6,
-    "seven": 7,
-    "eight": 8,
-    "nine": 9,
-    "ten": 10,
-    "both": 2,
-    "pair": 2,
-    "couple": 2,
-}
-_MANY = frozenset(
-    {"several", "many", "some", "few", "various", "multiple", "numerous", "all", "group"}
-    | {"bunch", "row", "these", "those"}
-)
-_ONE = frozenset({"a", "an", "one", "each", "every", "another", "this", "that"})
-_IRREGULAR = frozenset(
-    {"people", "men", "women", "children", "mice", "geese", "feet", "teeth", "sheep", "deer"}
-    | {"cattle", "leaves", "knives", "wolves"}
-)
+from stages.texts import check_template, fill
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +82,7 @@ class PhraseGrounding(Stage[Owl]):
         boxes = found.boxes[usable]
         found_boxes: list[PhraseBox] = []
         for (text, phrase), scores in zip(phrases.items(), found.scores[usable].T, strict=True):
-            best = self._best(boxes, scores, min(self.max_boxes, count(phrase) or self.max_boxes))
+            best = self._best(boxes, scores, self._most(phrase))
             chosen = boxes[best]
             if self.box_voting is not None and best:
                 given = np.tile(scores, (len(best), 1))
@@ -116,6 +93,9 @@ class PhraseGrounding(Stage[Owl]):
             ]
         return tuple(found_boxes)
 
+    def _most(self, phrase: Phrase) -> int:
+        return min(self.max_boxes, how_many(phrase.text, phrase.head) or self.max_boxes)
+
     def _best(self, boxes: FloatArray, scores: FloatArray, most: int) -> list[int]:
         if not len(scores) or scores.max() < self.threshold:
             return []
@@ -125,21 +105,6 @@ class PhraseGrounding(Stage[Owl]):
         good = np.flatnonzero(scores >= least)
         kept = good[geometry.nms(boxes[good], scores[good], self.nms)]
         return [int(i) for i in kept[:most]]
-
-
-def count(phrase: Phrase) -> int | None:
-    """How many objects a phrase speaks of; None when it is plural without a number."""
-    words = plain(phrase.text).lower().split()
-    for word in words:
-        if word in _NUMBERS:
-            return _NUMBERS[word]
-        if word in _MANY:
-            return None
-    if not words or words[0] in _ONE:
-        return 1
-    head = phrase.head.lower()
-    plural = head in _IRREGULAR or (head.endswith("s") and not head.endswith(("ss", "us", "is")))
-    return None if plural else 1
 
 
 def _by_text(record: Record) -> dict[str, Phrase]:

@@ -7,7 +7,7 @@ import pytest
 from grand_pipeline.columns import PHRASE_BOXES, PHRASES
 from grand_pipeline.types import Phrase, PhraseBox, Size
 from stages.detector import Scored
-from stages.level2.phrase_grounding import PhraseGrounding, count
+from stages.level2.phrase_grounding import PhraseGrounding
 from tests.tiny.checkpoints import Builder, checkpoint, owl_vit, owlv2
 from tests.tiny.records import ODD_SIZES, inside, record
 
@@ -79,24 +79,6 @@ def test_a_text_is_asked_once_per_image_and_none_is_not_asked() -> None:
     assert model.asked == [["picture of a cat", "picture of a dog"], ["picture of a dog"]]
     assert [[b.text for b in row[COLUMN]] for row in rows] == [["a cat", "a dog"], [], ["a dog"]]
     assert stage.annotate(model, records[1:2])[0][COLUMN] == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "head", "number"),
-    [
-        ("a red bus", "bus", 1),
-        ("two red balls", "balls", 2),
-        ("a pair of kites", "kites", 2),
-        ("a few birds", "birds", None),
-        ("green trees", "trees", None),
-        ("the sheep", "sheep", None),
-        ("a sheep", "sheep", 1),
-        ("water", "water", 1),
-        ("", "", 1),
-    ],
-)
-def test_count_of_a_phrase(text: str, head: str, number: int | None) -> None:
-    assert count(phrase(text, head)) == number
 
 
 @pytest.mark.parametrize("build", [owl_vit, owlv2])
