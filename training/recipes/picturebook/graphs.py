@@ -7,6 +7,7 @@ landmark may be missing or wrong; now and then captions stand by that speak of o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,6 +61,14 @@ def random_graph(rng: Rng, things: int) -> SceneGraph:
     captions = _captions(rng) if rng.random() < 0.08 else ()
     relations = _relations(nodes, rng)
     return SceneGraph(nodes, captions, (), relations, landmark)
+
+
+def cut(graph: SceneGraph, count: int) -> SceneGraph:
+    """The graph with its first `count` nodes and the relations between these."""
+    nodes = graph.nodes[:count]
+    ids = {node.object_id for node in nodes}
+    relations = tuple(r for r in graph.relations if r.subject in ids and r.object in ids)
+    return replace(graph, nodes=nodes, relations=relations)
 
 
 def _pick(words: Sequence[str], rng: Rng) -> str:

@@ -54,8 +54,8 @@ ADJECTIVES = (
 COMPOUNDS = _words("tennis baseball kitchen street living dining traffic stone brick soccer glass")
 COLLECTIVES = _words("group pair couple bunch row piece slice herd flock pile stack bowl plate")
 PREPOSITIONS = _words(
-    "on in near under behind beside above below over with at by against along inside around "
-    "through across from into outside between past for"
+    "on in near under behind beside above below over with at by against inside around "
+    "through across from into outside between past for down up along toward during"
 )
 TRANSITIVE = _words(
     "holding riding eating wearing carrying watching pulling throwing hitting pushing reading "

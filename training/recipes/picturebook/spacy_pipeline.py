@@ -115,7 +115,7 @@ def train(nlp: Any, gold: Sequence[Doc], epochs: int, seed: int) -> None:
     """Fit in place."""
     pairs = [Example(Doc(nlp.vocab, [t.text for t in d], [bool(t.whitespace_) for t in d]), d)
              for d in gold]  # fmt: skip
-    optimizer = nlp.initialize(lambda: pairs[:400])
+    optimizer = nlp.initialize(lambda: pairs)
     shuffle = random.Random(seed)
     for epoch in range(epochs):
         shuffle.shuffle(pairs)
