@@ -95,6 +95,11 @@ SENTENCES = {
     "The picture shows a street with two buses.": ["a street", "two buses"],
     "A man in a red shirt is riding a bicycle.": ["A man", "a red shirt", "a bicycle"],
     "it is a green tree": ["a green tree"],
+    "a close up of a cat laying on a bed": ["a cat", "a bed"],
+    "several people are standing around a table with laptops": [
+        *("several people", "a table", "laptops"),
+    ],
+    "a view of the ocean from a balcony": ["the ocean", "a balcony"],
     "a horse": ["a horse"],
     "": [],
 }

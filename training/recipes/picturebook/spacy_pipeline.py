@@ -70,8 +70,8 @@ def world(count: int, seed: int) -> Iterator[list[TaggedToken]]:
         rng = np.random.default_rng([seed, 51, index])
         tagged = tagged_caption(scene, rng)
         if rng.random() < 0.3:
-            text, *rest = tagged[0]
-            tagged[0] = (text.capitalize(), *rest)
+            text, pos, head, dep = tagged[0]
+            tagged[0] = (text.capitalize(), pos, head, dep)
         if rng.random() < 0.3:
             root = next(n for n, token in enumerate(tagged) if token[3] == "ROOT")
             tagged.append((".", "PUNCT", root, "punct"))
