@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import prompts
 from grand_pipeline.types import FinishReason, Generation
@@ -15,6 +15,8 @@ from stages.graph_text import droppable, shortened
 STOP, LENGTH, TOO_LONG = FinishReason("stop"), FinishReason("length"), FinishReason("too long")
 """Finish reasons: the model ended its answer; the answer hit `max_new_tokens`; the prompt does
 not fit the model's context even in its shortest form, so nothing was asked."""
+
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 FALLBACK_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -173,12 +175,12 @@ class TransformersChat:
         return frozenset(n for n in (*listed, self.tokenizer.eos_token_id) if n is not None)
 
 
-def load(model: str, device: str) -> TransformersChat:
+def load(model: str, device: str, dtype: Dtype = "float32") -> TransformersChat:
     """The causal language model `model` on `device`.
 
     Raises MissingDependencyError or SettingsError like `hub.pretrained`.
     """
-    live = hub.pretrained("AutoModelForCausalLM", model, device)
+    live = hub.pretrained("AutoModelForCausalLM", model, device, dtype)
     tokenizer = hub.preprocessor("AutoTokenizer", model)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:

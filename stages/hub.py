@@ -9,8 +9,8 @@ from grand_pipeline import weights
 from grand_pipeline.errors import MissingDependencyError, SettingsError
 
 
-def pretrained(auto: str, model: str, device: str) -> Any:
-    """`transformers.<auto>.from_pretrained(model)` in float32, in evaluation mode, on `device`.
+def pretrained(auto: str, model: str, device: str, dtype: str = "float32") -> Any:
+    """`transformers.<auto>.from_pretrained(model)`, in evaluation mode, on `device`.
 
     Raises MissingDependencyError when the weights are neither here nor reachable, SettingsError
     when the folder holds another kind of model.
@@ -27,7 +27,7 @@ def pretrained(auto: str, model: str, device: str) -> Any:
             weights.resolve(model),
             revision=weights.revision(model),
             # Checkpoints are often saved in half precision; boxes and borders need more.
-            dtype=torch.float32,
+            dtype=getattr(torch, dtype),
             output_loading_info=True,
         )
 
@@ -59,6 +59,8 @@ def preprocessor(auto: str, model: str) -> Any:
 
 def _explained(load: Callable[[], Any], model: str, auto: str) -> Any:
     """The loaded thing, or an error that says what to do instead of a library's traceback."""
+    from safetensors import SafetensorError
+
     try:
         return load()
     except ImportError as error:
@@ -71,7 +73,7 @@ def _explained(load: Callable[[], Any], model: str, auto: str) -> Any:
             f"fetched: {_first_line(error)}. Fetch it with `hf download "
             f"{weights.resolve(model)}`, or give the folder of a checkpoint"
         ) from error
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
         raise SettingsError(
             f"model '{model}' can not be loaded as {auto}: {_first_line(error)}. Name a "
             "checkpoint of the right kind: a hub id, or a folder with config.json and weights"

@@ -25,6 +25,9 @@ class DenseCaption(Stage[chat.Chat]):
     prompt: str = "dense_caption/default"
     """Folder under `prompts/`; its user template has the one field `graph`."""
 
+    dtype: chat.Dtype = "float32"
+    """Precision of the weights; bfloat16 halves the memory on a GPU that has it."""
+
     max_new_tokens: int = 768
     """Longest answer in tokens; the prompt has what is left of the model's context."""
 
@@ -47,7 +50,7 @@ class DenseCaption(Stage[chat.Chat]):
     def load(self, device: str) -> chat.Chat:
         """The model; the prompt is read here too, so that a wrong name fails at once."""
         library.load(self.prompt)
-        return chat.load(self.model, device)
+        return chat.load(self.model, device, self.dtype)
 
     def annotate(self, model: chat.Chat, records: Sequence[Record]) -> list[Row]:
         drafts = chat.describe(
