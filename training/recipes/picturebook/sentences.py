@@ -1,7 +1,6 @@
 """Tagged sentences in the manner of captions, with words of everyday photographs.
 
-They stand beside the captions of the rendered world so that the phrase pipeline learns how
-captions are built, and not a list of thirty nouns.
+Beside the captions of the rendered world they teach how captions are built, not a list of nouns.
 """
 
 from __future__ import annotations
