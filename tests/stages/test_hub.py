@@ -35,6 +35,14 @@ def test_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
         detector.load(checkpoint(clip), "cpu")
 
 
+def test_damaged_weights_are_one_clear_error(tmp_path: Path) -> None:
+    model, _ = siglip()
+    model.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(SettingsError, match="can not be loaded as AutoModel"):
+        hub.pretrained("AutoModel", str(tmp_path), "cpu")
+
+
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     model, _ = siglip()
     model.config.save_pretrained(tmp_path)
