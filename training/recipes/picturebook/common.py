@@ -197,21 +197,13 @@ def machine() -> str:
     return f"{torch.get_num_threads()} core(s) of a {platform.machine()} CPU, bf16 autocast"
 
 
-def load_fitting(model: nn.Module, run: Path, prefix: str = "", onto: str = "") -> int:
-    """Copy the averaged weights of another run whose names and shapes fit; returns how many.
-
-    `prefix` selects names of the run and is replaced by `onto`.
-    """
-    own = model.state_dict()
-    copied: dict[str, Tensor] = {}
+def load_text_tower(model: nn.Module, run: Path) -> None:
+    """Start from the averaged text tower of another detector run of the same text size."""
+    prefix = "ema.owl.owlvit.text_"
     with safe_open(run / STATE, framework="pt") as state:
-        for key in list(state.keys()):
-            if key.startswith(f"ema.{prefix}"):
-                name = onto + key[len(f"ema.{prefix}") :]
-                if name in own and own[name].shape == tuple(state.get_slice(key).get_shape()):
-                    copied[name] = state.get_tensor(key)
-    model.load_state_dict(copied, strict=False)
-    return len(copied)
+        names = [name for name in list(state.keys()) if name.startswith(prefix)]
+        weights = {name.removeprefix("ema."): state.get_tensor(name) for name in names}
+    model.load_state_dict(weights, strict=False)
 
 
 def export_model(model: nn.Module, processor: Any, folder: Path, card: dict[str, Any]) -> None:

@@ -223,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=24)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--eval-every", type=int, default=1000)
-    parser.add_argument("--init", type=Path, help="run of a detector whose fitting weights to use")
+    parser.add_argument("--init", type=Path, help="run of a detector that gives the text tower")
     parser.add_argument("--to", type=Path, help="folder of the checkpoint")
     parser.add_argument("--export-now", action="store_true", help="export the last saved state")
     parser.add_argument("--score-scenes", type=int, default=200, help="unseen scenes of the scores")
@@ -243,7 +243,7 @@ def main(arguments: list[str] | None = None) -> None:
     to = given.to or common.CHECKPOINTS / variant.folder
     if not given.export_now:
         if given.init:
-            common.load_fitting(model, given.init)
+            common.load_text_tower(model, given.init)
         pool = Pool(given.cache or given.out / "scenes", given.pool)
 
         def batch(step: int) -> Batch:
