@@ -19,6 +19,9 @@ def call(*arguments: str) -> int:
     return 0
 
 
+BUILD = ("build", "--images", "IMAGES", "--preset", "picturebook")
+
+
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     folder = tmp_path / "images"
@@ -35,7 +38,8 @@ def picture(tmp_path: Path) -> Path:
         (("build", "--images", "IMAGES", "--preset", "picturebok"), "Did you mean 'picturebook'"),
         (("build", "--images", "IMAGES", "--until", "fuson"), "Did you mean 'fusion'"),
         (("build", "--images", "IMAGES", "--set", "fusion.iou=1"), "has no option 'iou'"),
-        (("build", "--images", "IMAGES", "--set", "depth.resources.gpus=9"), "stage depth"),
+        (("build", "--images", "IMAGES"), "not picture-book scenes"),
+        ((*BUILD, "--set", "depth.resources.gpus=9"), "stage depth"),
         (("build",), "--images"),
         (("build", "--images", "IMAGES", "--shard-size", "0"), "shard-size"),
         (("status", "IMAGES"), "no run.json"),
