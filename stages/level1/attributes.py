@@ -12,7 +12,7 @@ from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import Attribute, Instance
 from stages import zero_shot
 from stages.crops import crop
-from stages.texts import check_template, distinct, fill
+from stages.texts import check_template, distinct, fill, plain
 from stages.zero_shot import ZeroShot
 
 COLORS = (
@@ -96,4 +96,10 @@ class Attributes(Stage[ZeroShot]):
     def _texts(self, instance: Instance) -> list[str]:
         if self.template.count("{}") == 1:
             return [fill(self.template, word) for word in self._words()]
-        return [fill(self.template, word, instance.label) for word in self._words()]
+        noun = self._noun(instance.label)
+        return [fill(self.template, word, noun) for word in self._words()]
+
+    def _noun(self, label: str) -> str:
+        """The label without words that are attributes: "red car" must not become "a blue red car"."""
+        words = {word.lower() for word in self.words}
+        return " ".join(w for w in plain(label).split() if w.lower() not in words) or "object"

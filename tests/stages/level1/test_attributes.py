@@ -65,6 +65,15 @@ def test_unsure_words_are_left_out_and_stuff_can_be_asked() -> None:
     assert model.asked == ["a red thing", "a blue thing"]
 
 
+def test_words_inside_the_label_are_not_said_twice() -> None:
+    stage = Attributes(source="s", words=("red", "orange"), template="a {} {}")
+    model: Any = Sure(0.9)
+    for label, text in (("orange_car", "a red car"), ("Orange", "a red object")):
+        objects = (instance(1, (0.0, 0.0, 9.0, 9.0), label),)
+        stage.annotate(model, [record(values={INSTANCES: objects})])
+        assert model.asked[0] == text
+
+
 @pytest.mark.parametrize("template", ["no place", "{} {} {}"])
 def test_template_with_other_places_is_refused(template: str) -> None:
     with pytest.raises(ValueError, match="must hold"):
