@@ -100,6 +100,6 @@ class Attributes(Stage[ZeroShot]):
         return [fill(self.template, word, noun) for word in self._words()]
 
     def _noun(self, label: str) -> str:
-        """The label without words that are attributes: "red car" must not become "a blue red car"."""
+        """The label without attribute words: a "red car" must not become a "blue red car"."""
         words = {word.lower() for word in self.words}
         return " ".join(w for w in plain(label).split() if w.lower() not in words) or "object"
