@@ -70,6 +70,8 @@ class Captions(Stage[Captioner]):
     """Most tokens written."""
     num_beams: int = 1
     """Beams of the search; 1 is greedy."""
+    no_repeat_ngram: int = 0
+    """No run of this many tokens is written twice (small captioners repeat themselves); 0: free."""
 
     @property
     def reads(self) -> Reads:
@@ -94,6 +96,7 @@ class Captions(Stage[Captioner]):
             self.prompt,
             max_new_tokens=self.max_new_tokens,
             num_beams=self.num_beams,
+            no_repeat_ngram_size=self.no_repeat_ngram,
             do_sample=False,
         )
         return [{CAPTIONS.of(self.source): tidy(text)} for text in texts]

@@ -25,6 +25,16 @@ def test_same_words_in_and_out_of_a_batch(build: Builder, beams: int) -> None:
         assert row[COLUMN] == row[COLUMN].strip()
 
 
+def test_no_run_of_words_is_written_twice() -> None:
+    captions = stage(blip, max_new_tokens=12, no_repeat_ngram=1)
+    (row,) = captions.annotate(captions.load("cpu"), [record()])
+    words = row[COLUMN].split()
+    free = stage(blip, max_new_tokens=12)
+    (loop,) = free.annotate(free.load("cpu"), [record()])
+    assert len(words) == len(set(words))
+    assert len(loop[COLUMN].split()) > len(set(loop[COLUMN].split()))
+
+
 def test_captioner_goes_on_from_its_prompt() -> None:
     captions = stage(blip, prompt="a photo of", max_new_tokens=3)
     (row,) = captions.annotate(captions.load("cpu"), [record()])
