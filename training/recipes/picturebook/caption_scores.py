@@ -27,6 +27,7 @@ def score_captions(
     pairs: list[bool] = []
     whole: list[bool] = []
     texts: set[str] = set()
+    repeating = 0
     for start in range(0, count, 20):
         scenes = eval_scenes(count)[start : start + 20]
         inputs = processor(images=[s.image for s in scenes], return_tensors="pt")
@@ -38,11 +39,14 @@ def score_captions(
             pairs += colored
             whole.append(bool(names) and all(names) and all(colored))
             texts.add(text)
+            said_nouns = [m for m in _MENTION.findall(text) if _NOUNS[m[1]] not in STUFF]
+            repeating += len(set(said_nouns)) < len(said_nouns)
     return {
         "mention_precision": float(np.mean(things or [False])),
         "color_pair_precision": float(np.mean(pairs or [False])),
         "captions_all_true": float(np.mean(whole)),
         "mentions_per_caption": len(things) / count,
+        "captions_repeating": repeating / count,
         "distinct_captions": len(texts) / count,
     }
 

@@ -1,12 +1,13 @@
 """Train the embedded BLIP captioner on the captions of rendered scenes.
 
-    python -m training.recipes.picturebook.captioner --minutes 25 --out runs/blip --export DIR \
-        --trunk runs/owl_a
+    python -m training.recipes.picturebook.captioner --minutes 15 --out runs/blip \
+        --trunk runs/owl_a --frozen
+    python -m training.recipes.picturebook.captioner --minutes 20 --out runs/blip --export DIR
 
 A real `BlipForConditionalGeneration` in miniature. Its vision tower has the shape of the
-embedded detector's, whose weights it can start from (`--trunk`, a detector's run folder). Every
-picture is encoded once for several of its captions, and a throw-away head keeps naming class and
-colour under every patch, which is what the words are about.
+embedded detector's, whose weights it can start from (`--trunk`, a detector's run folder). With
+`--frozen` only the words are learned, from features kept in memory; then both go on together. A
+throw-away head keeps naming class and colour under every patch: what the words are about.
 """
 
 from __future__ import annotations
@@ -14,12 +15,10 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
@@ -31,7 +30,6 @@ from transformers import (
 )
 from transformers.models.blip.configuration_blip import BlipTextConfig, BlipVisionConfig
 
-from grand_pipeline.errors import GrandError
 from grand_pipeline.picturebook import lexicon
 from grand_pipeline.picturebook.language import caption
 from grand_pipeline.picturebook.scene import Scene
@@ -48,8 +46,9 @@ from training.recipes.picturebook.scenes import (
     save_half,
 )
 from training.recipes.picturebook.text import COLOR_NAMES, NAMES, words
+from training.recipes.picturebook.trunk import Memo, load_tower, start_blip
 
-SIZE, PATCH, WIDTH, LAYERS, HEADS = 256, 16, 192, 6, 3
+SIZE, PATCH, WIDTH, LAYERS, HEADS = 224, 16, 192, 6, 3
 GRID = SIZE // PATCH
 CAPTIONS = 3
 PAD, UNK, CLS, SEP, DEC = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]"
@@ -83,10 +82,10 @@ def build() -> BlipForConditionalGeneration:
         ),
         text_config=BlipTextConfig(
             vocab_size=len(tokenizer),
-            hidden_size=WIDTH,
-            intermediate_size=3 * WIDTH,
+            hidden_size=160,
+            intermediate_size=320,
             num_hidden_layers=2,
-            num_attention_heads=6,
+            num_attention_heads=5,
             max_position_embeddings=40,
             bos_token_id=tokenizer.convert_tokens_to_ids(DEC),
             eos_token_id=tokenizer.sep_token_id,
@@ -103,64 +102,13 @@ def processor() -> BlipProcessor:
     return BlipProcessor(images, build_tokenizer())
 
 
-def start_from(model: BlipForConditionalGeneration, folder: Path, sample: Tensor) -> None:
-    """Copy the vision tower of a detector's run into the captioner's.
-
-    OWL-ViT has separate query, key and value matrices (BLIP: one), and normalises its embeddings
-    before the first layer (BLIP does not): that norm is folded into the embeddings, with the
-    mean scale that `sample` (pixels (N, 3, S, S)) has.
-
-    Raises:
-        GrandError: the folder holds no such tower.
-    """
-    part = "vision_model."
-    if not (folder / STATE).is_file():
-        raise GrandError(f"no training state in {folder}; train the detector first")
-    with safe_open(folder / STATE, framework="pt") as state:
-        keys = [k for k in state.keys() if k.startswith("ema.") and part in k]  # noqa: SIM118
-        tower = {k.split(part, 1)[1]: state.get_tensor(k).float() for k in keys}
-    if "encoder.layers.0.self_attn.q_proj.weight" not in tower:
-        raise GrandError(f"{folder / STATE} holds no vision tower; give a detector's run folder")
-    new = {}
-    for name, value in tower.items():
-        if ".self_attn.q_proj." in name:
-            parts = [value, *(tower[name.replace("q_proj", x)] for x in ("k_proj", "v_proj"))]
-            new[name.replace("q_proj", "qkv")] = torch.cat(parts)
-        elif ".self_attn.out_proj." in name:
-            new[name.replace("out_proj", "projection")] = value
-        elif name.startswith(("encoder.", "post_layernorm.")) and "_proj." not in name:
-            new[name] = value
-    new |= _folded_embeddings(tower, sample)
-    missing, unexpected = model.vision_model.load_state_dict(new, strict=False)
-    if missing or unexpected:
-        raise GrandError(f"vision towers differ: missing {missing}, unexpected {unexpected}")
-
-
-def _folded_embeddings(tower: dict[str, Tensor], sample: Tensor) -> dict[str, Tensor]:
-    """Embeddings that give about what OWL-ViT's give after its first norm."""
-    kernel = tower["embeddings.patch_embedding.weight"]
-    place = tower["embeddings.position_embedding.weight"]
-    first = tower["embeddings.class_embedding"]
-    patches = F.conv2d(sample, kernel, stride=PATCH).flatten(2).transpose(1, 2) + place[1:]
-    gain, shift = tower["pre_layernorm.weight"], tower["pre_layernorm.bias"]
-    scale = gain / patches.std(-1).mean()
-    start = (first + place[0] - (first + place[0]).mean()) / (first + place[0]).std() * gain + shift
-    middle = (place - place.mean(-1, keepdim=True)) * scale + shift
-    kernel = (kernel - kernel.mean(0, keepdim=True)) * scale[:, None, None, None]
-    return {
-        "embeddings.patch_embedding.weight": kernel,
-        "embeddings.patch_embedding.bias": torch.zeros(len(kernel)),
-        "embeddings.position_embedding": torch.cat([0 * middle[:1], middle[1:]])[None],
-        "embeddings.class_embedding": start[None, None],
-    }
-
-
 @dataclass(frozen=True)
 class Batch:
-    """Pixels (B, 3, S, S), token ids (B * CAPTIONS, T) and their mask, and per-patch class and
-    colour (B, G * G), colour -1 for stuff."""
+    """Pixels (B, 3, S, S) and scene numbers, token ids (B * CAPTIONS, T) and their mask, and
+    per-patch class and colour (B, G * G), colour -1 for stuff."""
 
     pixels: Tensor
+    indices: tuple[int, ...]
     ids: Tensor
     mask: Tensor
     classes: Tensor
@@ -170,7 +118,7 @@ class Batch:
 def make_batch(step: int, size: int) -> Batch:
     """`size` scenes with CAPTIONS captions each."""
     rng = np.random.default_rng([TRAIN_SEED, 31, step])
-    scenes = draw_scenes(size, step, rng, 0.7)
+    scenes = draw_scenes(size, step, rng, 0.25)
     texts = [caption(scene, rng).text for scene in scenes for _ in range(CAPTIONS)]
     made = build_tokenizer()(texts, padding=True, truncation=True, return_tensors="pt")
     ids = made["input_ids"]
@@ -184,7 +132,14 @@ def make_batch(step: int, size: int) -> Batch:
         mean=CLIP_MEAN,
         std=CLIP_STD,
     )
-    return Batch(images, ids, made["attention_mask"], classes, colors)
+    return Batch(
+        pixels=images,
+        indices=tuple(s.index for s in scenes),
+        ids=ids,
+        mask=made["attention_mask"],
+        classes=classes,
+        colors=colors,
+    )
 
 
 def _patch_truth(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -196,18 +151,33 @@ def _patch_truth(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Student(nn.Module):
-    """BLIP with a throw-away head for class and colour of every patch."""
+    """BLIP with a throw-away head for class and colour of every patch.
 
-    def __init__(self) -> None:
+    With `frozen` only the decoder learns, from features that are made once per scene.
+    """
+
+    def __init__(self, frozen: bool) -> None:
         super().__init__()
         self.blip = build()
         self.head = nn.Linear(WIDTH, len(NAMES) + len(COLOR_NAMES))
+        self.memo = Memo() if frozen else None
+        self.blip.vision_model.requires_grad_(not frozen)
+
+    def see(self, batch: Batch) -> Tensor:
+        """Features (B, 1 + G * G, D) of the pictures."""
+        if self.memo is not None:
+            return self.memo(self._encode, batch.pixels, batch.indices)
+        return self._encode(batch.pixels)
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        seen: Tensor = self.blip.vision_model(pixel_values=pixels).last_hidden_state
+        return seen
 
 
 def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Next-word cross entropy, and a tenth of the patch head's."""
+    """Next-word cross entropy, and a part of the patch head's."""
     assert isinstance(model, Student)
-    seen = model.blip.vision_model(pixel_values=batch.pixels).last_hidden_state
+    seen = model.see(batch)
     each = seen.repeat_interleave(CAPTIONS, 0)
     out = model.blip.text_decoder(
         input_ids=batch.ids, attention_mask=batch.mask, encoder_hidden_states=each, use_cache=False
@@ -223,16 +193,15 @@ def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
 
 def main() -> None:
     """Train (or go on training) the captioner and write its checkpoint."""
-    args = arguments(
-        __doc__ or "", steps=3000, batch=16, lr=8e-4, scenes=100, trunk="run folder of a detector"
-    )
+    args = arguments(__doc__ or "", steps=12000, batch=16, lr=8e-4, scenes=100, trunk=True)
     torch.manual_seed(args.seed)
-    student = Student()
+    student = Student(args.frozen)
     if args.export_only:
         restore(student, args.out)
     else:
         if args.trunk and not (args.out / STATE).is_file():
-            start_from(student.blip, args.trunk, make_batch(0, 16).pixels)
+            sample = make_batch(0, 16).pixels
+            start_blip(student.blip.vision_model, load_tower(args.trunk), sample)
         schedule = Schedule(
             args.steps, args.batch, args.lr, seed=args.seed, minutes=args.minutes, ema=0.998
         )

@@ -89,7 +89,7 @@ def save_half(model: PreTrainedModel, folder: Path, record: Mapping[str, object]
 
 
 def arguments(
-    description: str, *, steps: int, batch: int, lr: float, scenes: int, trunk: str = ""
+    description: str, *, steps: int, batch: int, lr: float, scenes: int, trunk: bool = False
 ) -> argparse.Namespace:
     """The command line that the recipes share."""
     parser = argparse.ArgumentParser(
@@ -105,7 +105,9 @@ def arguments(
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scenes", type=int, default=scenes, help="unseen scenes to score on")
     if trunk:
-        parser.add_argument("--trunk", type=Path, help=trunk)
+        parser.add_argument("--trunk", type=Path, help="run folder of a detector to start from")
+        parser.add_argument("--warm", type=Path, help="run folder of the same recipe to start from")
+        parser.add_argument("--frozen", action="store_true", help="do not train the vision tower")
     return parser.parse_args()
 
 

@@ -1,6 +1,8 @@
 """Train the two embedded SigLIP models: one reads crops of objects, one reads whole pictures.
 
     python -m training.recipes.picturebook.siglip crop --minutes 10 --out runs/crop --export DIR
+    python -m training.recipes.picturebook.siglip scene --minutes 6 --out runs/scene \
+        --trunk runs/owl_a --frozen
     python -m training.recipes.picturebook.siglip scene --minutes 10 --out runs/scene --export DIR
 
 Both are real `SiglipModel`s in miniature. Truth is known exactly here, so instead of pairing
@@ -19,7 +21,7 @@ from torch.nn import functional as F
 from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel, SiglipProcessor
 from transformers.models.siglip.configuration_siglip import SiglipTextConfig, SiglipVisionConfig
 
-from training.recipes.picturebook.fit import Schedule, fit, restore
+from training.recipes.picturebook.fit import STATE, Schedule, fit, restore
 from training.recipes.picturebook.scenes import (
     arguments,
     record,
@@ -35,10 +37,12 @@ from training.recipes.picturebook.siglip_batches import (
 )
 from training.recipes.picturebook.siglip_scores import score_crops, score_scenes
 from training.recipes.picturebook.text import (
+    COLOR_NAMES,
     MAX_LENGTH,
     NAMES,
     build_tokenizer,
 )
+from training.recipes.picturebook.trunk import Memo, load_tower, start_siglip
 
 
 def build(shape: Shape) -> SiglipModel:
@@ -47,9 +51,10 @@ def build(shape: Shape) -> SiglipModel:
     config = SiglipConfig(
         vision_config=SiglipVisionConfig(
             hidden_size=shape.width,
-            intermediate_size=3 * shape.width,
+            intermediate_size=shape.inner,
             num_hidden_layers=shape.layers,
-            num_attention_heads=shape.width // 32,
+            num_attention_heads=shape.heads,
+            hidden_act=shape.act,
             image_size=shape.size,
             patch_size=shape.patch,
         ),
@@ -67,44 +72,84 @@ def build(shape: Shape) -> SiglipModel:
         ),
     )
     model = SiglipModel(config)
-    with torch.no_grad():
-        model.logit_scale.fill_(float(np.log(10.0)))
-        model.logit_bias.fill_(-5.0)
+    _sharpen(model)
     return model
+
+
+@torch.no_grad()
+def _sharpen(model: SiglipModel) -> None:
+    """Start values of the logits' scale and bias.
+
+    A picture answers several prompts at once, so its cosine with each stays near 1/3. A scale of
+    10, the usual start, cannot tell that from 0, and it grows by a thousandth per step only.
+    """
+    model.logit_scale.fill_(float(np.log(30.0)))
+    model.logit_bias.fill_(-6.0)
 
 
 def processor(shape: Shape) -> SiglipProcessor:
     """The processor that belongs to `build(shape)`; prompts need padding="max_length"."""
-    images = SiglipImageProcessorPil(size={"height": shape.size, "width": shape.size})
+    images = SiglipImageProcessorPil(
+        size={"height": shape.size, "width": shape.size},
+        image_mean=list(shape.mean),
+        image_std=list(shape.std),
+    )
     return SiglipProcessor(images, build_tokenizer())
 
 
 class Student(nn.Module):
-    """SigLIP with a throw-away head that names what is under every patch."""
+    """SigLIP with throw-away heads: class under every patch; class and colour of the picture.
 
-    def __init__(self, shape: Shape) -> None:
+    The towers alone learn shapes slowly, as long as neither knows what the other means.
+    """
+
+    def __init__(self, shape: Shape, frozen: bool = False) -> None:
         super().__init__()
         self.siglip = build(shape)
-        self.head = nn.Linear(shape.width, len(NAMES))
+        self.patch_head = nn.Linear(shape.width, len(NAMES))
+        self.head = nn.Linear(shape.width, len(NAMES) + len(COLOR_NAMES))
+        self.memo = Memo() if frozen else None
+        if frozen:
+            self.siglip.vision_model.requires_grad_(False)
+            self.siglip.vision_model.head.requires_grad_(True)
+
+    def see(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Patch features (N, T, D) and pooled features (N, D)."""
+        vision = self.siglip.vision_model
+        if self.memo is None:
+            out = vision(pixel_values=batch.pixels)
+            return out.last_hidden_state, out.pooler_output
+        tokens = self.memo(self._encode, batch.pixels, batch.indices)
+        return tokens, vision.head(tokens)
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        seen: Tensor = self.siglip.vision_model(pixel_values=pixels).last_hidden_state
+        return seen
 
 
 def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Sigmoid loss of all pairs, softmax losses of the groups, and the patch head's loss."""
+    """Sigmoid loss of all pairs, softmax losses of the groups, and the heads' losses."""
     assert isinstance(model, Student)
-    out = model.siglip(
-        input_ids=batch.prompts, attention_mask=batch.mask, pixel_values=batch.pixels
-    )
-    logits, truth = out.logits_per_image.float(), batch.truth.float()
+    tokens, pooled = model.see(batch)
+    siglip, truth = model.siglip, batch.truth.float()
+    words = siglip.get_text_features(batch.prompts, attention_mask=batch.mask).pooler_output
+    logits = F.normalize(pooled.float(), dim=-1) @ F.normalize(words.float(), dim=-1).T
+    logits = logits * siglip.logit_scale.exp() + siglip.logit_bias
     pairs = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(1).mean() / 8
-    groups = torch.stack([_softmax_loss(logits[:, g], truth[:, g]) for g in batch.groups]).mean()
-    total = pairs + groups
-    terms = {"pairs": pairs, "groups": groups}
-    if batch.patches is not None:
-        tokens = out.vision_model_output.last_hidden_state
-        named = model.head(tokens).float().flatten(0, 1)
-        terms["patches"] = F.cross_entropy(named, batch.patches.flatten())
-        total = total + terms["patches"]
-    return {"loss": total, **terms}
+    first, *others = (_softmax_loss(logits[:, g], truth[:, g]) for g in batch.groups)
+    groups = first + torch.stack(others).mean()
+    cells = model.patch_head(tokens).float().flatten(0, 1)
+    patches = F.cross_entropy(cells, batch.patches.flatten())
+    terms = {"pairs": pairs, "groups": groups, "patches": patches}
+    if batch.labels is not None:
+        classes, colors = torch.split(
+            model.head(pooled).float(), [len(NAMES), len(COLOR_NAMES)], dim=1
+        )
+        terms["labels"] = F.cross_entropy(classes, batch.labels[:, 0])
+        terms["labels"] = terms["labels"] + F.cross_entropy(
+            colors, batch.labels[:, 1], ignore_index=-1
+        )
+    return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 
 
 def _softmax_loss(logits: Tensor, truth: Tensor) -> Tensor:
@@ -121,15 +166,21 @@ def main() -> None:
     if which not in ("crop", "scene"):
         raise SystemExit("say which: siglip {crop,scene} --out DIR ...")
     crops = which == "crop"
-    batch = 96 if crops else 24
-    args = arguments(__doc__ or "", steps=2000, batch=batch, lr=1.5e-3, scenes=150)
+    batch = 64 if crops else 24
+    args = arguments(__doc__ or "", steps=2000, batch=batch, lr=1e-3, scenes=150, trunk=True)
     shape = CROP if crops else SCENE
     torch.manual_seed(args.seed)
-    student = Student(shape)
+    student = Student(shape, args.frozen)
     if args.export_only:
         restore(student, args.out)
     else:
         make = crop_batch if crops else scene_batch
+        if args.warm and not (args.out / STATE).is_file():
+            restore(student, args.warm)
+            _sharpen(student.siglip)
+        elif args.trunk and not (args.out / STATE).is_file():
+            sample = make(0, args.batch).pixels
+            start_siglip(student.siglip.vision_model, load_tower(args.trunk), sample)
         schedule = Schedule(
             args.steps, args.batch, args.lr, seed=args.seed, minutes=args.minutes, ema=0.997
         )

@@ -21,6 +21,9 @@ from grand_pipeline.picturebook.vocabulary import (
     THINGS,
 )
 from training.recipes.picturebook.scenes import (
+    CLIP_MEAN,
+    CLIP_STD,
+    HALF,
     TRAIN_SEED,
     draw_scenes,
     jittered,
@@ -52,29 +55,41 @@ _FRAMES = ("{}", "{}", "{}", "a photo of {}", "a picture of {}")
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a model: picture side, patch, width, vision layers."""
+    """Sizes of a model, its activation, and mean and spread of its pixels."""
 
     size: int
     patch: int
     width: int
     layers: int
+    heads: int
+    inner: int
+    act: str
+    mean: tuple[float, ...] = HALF
+    std: tuple[float, ...] = HALF
 
 
-CROP = Shape(64, 8, 128, 4)
-SCENE = Shape(192, 16, 160, 4)
+CROP = Shape(64, 8, 128, 4, 4, 384, "gelu_pytorch_tanh")
+# As the first layers of the embedded detector's vision tower, so that it can start from them.
+SCENE = Shape(224, 16, 192, 4, 3, 768, "gelu", CLIP_MEAN, CLIP_STD)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pixels (N, 3, S, S), prompts (U, 16), truth (N, U), groups of prompts that exclude each
-    other (slices into U) and, for whole pictures, the class under every patch (N, G * G)."""
+    """What one step compares.
+
+    Pixels (N, 3, S, S), prompts (U, 16), truth (N, U), groups of prompts that exclude each other
+    (slices into U), the class under every patch (N, G * G) and, for crops, class and colour of
+    the object (N, 2), colour -1 for stuff; for pictures the scene numbers.
+    """
 
     pixels: Tensor
     prompts: Tensor
     mask: Tensor | None
     truth: Tensor
     groups: tuple[slice, ...]
-    patches: Tensor | None = None
+    patches: Tensor
+    labels: Tensor | None = None
+    indices: tuple[int, ...] = ()
 
 
 def crop_batch(step: int, size: int) -> Batch:
@@ -82,14 +97,22 @@ def crop_batch(step: int, size: int) -> Batch:
     rng = np.random.default_rng([TRAIN_SEED, 21, step])
     scenes = draw_scenes(size // 4, step, rng, 0.3)
     pairs = [(scene, obj) for scene in scenes for obj in _some_objects(scene, rng)]
-    crops = [crop(s, jittered(o, float(rng.uniform(0, 0.08)), rng), rng) for s, o in pairs]
+    windows = [crop(jittered(o, float(rng.uniform(0, 0.08)), rng), rng) for _, o in pairs]
     objects = [o for _, o in pairs]
     words, groups = _crop_phrases(objects, rng)
     classes = np.array([NAMES.index(o.name) for o in objects])
     colors = np.array([COLOR_NAMES.index(o.color) if o.color else -1 for o in objects])
-    truth = matches(words, classes, colors)
-    images = pixels(crops, CROP.size, resample=Image.Resampling.BICUBIC)
-    return Batch(images, *_tokens(words_of(words, rng), step), torch.from_numpy(truth), groups)
+    parts = list(zip([s for s, _ in pairs], windows, strict=True))
+    prompts, mask = _tokens(words_of(words, rng), step)
+    return Batch(
+        pixels=pixels([s.image[w] for s, w in parts], CROP.size, resample=Image.Resampling.BICUBIC),
+        prompts=prompts,
+        mask=mask,
+        truth=torch.from_numpy(matches(words, classes, colors)),
+        groups=groups,
+        patches=torch.from_numpy(np.stack([_classes_at(s, w, CROP) for s, w in parts])),
+        labels=torch.from_numpy(np.stack([classes, colors], axis=1)),
+    )
 
 
 def _some_objects(scene: Scene, rng: np.random.Generator) -> list[SceneObject]:
@@ -101,15 +124,17 @@ def _some_objects(scene: Scene, rng: np.random.Generator) -> list[SceneObject]:
     return picked
 
 
-def crop(
-    scene: Scene, box: tuple[float, float, float, float], rng: np.random.Generator
-) -> npt.NDArray[np.uint8]:
-    """The box with a margin of about a tenth of its sides."""
+Window = tuple[slice, slice]
+
+
+def crop(box: tuple[float, float, float, float], rng: np.random.Generator) -> Window:
+    """Rows and columns of the box with a margin of about a tenth of its sides."""
     x0, y0, x1, y1 = box
     margin = float(rng.uniform(0.0, 0.2))
     mx, my = margin * (x1 - x0), margin * (y1 - y0)
     left, top = max(0, round(x0 - mx)), max(0, round(y0 - my))
-    return scene.image[top : max(top + 2, round(y1 + my)), left : max(left + 2, round(x1 + mx))]
+    bottom, right = min(256, max(top + 2, round(y1 + my))), min(256, max(left + 2, round(x1 + mx)))
+    return slice(top, bottom), slice(left, right)
 
 
 def _crop_phrases(
@@ -157,7 +182,7 @@ def words_of(words: list[Phrase], rng: np.random.Generator) -> list[str]:
 def scene_batch(step: int, size: int) -> Batch:
     """Whole pictures and prompts of classes, stuff, kinds of scene and landmarks."""
     rng = np.random.default_rng([TRAIN_SEED, 22, step])
-    scenes = draw_scenes(size, step, rng, 0.6)
+    scenes = draw_scenes(size, step, rng, 0.25)
     words = [_class_phrase(name, rng) for name in NAMES]
     words += [phrase(h, None, int(rng.integers(4))) for h in HYPERNYMS]
     width = max(len(s.objects) for s in scenes)
@@ -176,14 +201,22 @@ def scene_batch(step: int, size: int) -> Batch:
         ]
         hits = np.array([[answer(s.kind) == x for x in labels] for s in scenes])
         truth = np.concatenate([truth, hits], axis=1)
-    middle = ((np.arange(SCENE.size // SCENE.patch) + 0.5) * 256 * SCENE.patch / SCENE.size).astype(
-        int
-    )
-    patches = np.stack([_classes_at(s, middle) for s in scenes])
-    images = pixels([s.image for s in scenes], SCENE.size, resample=Image.Resampling.BICUBIC)
-    prompts = _tokens(texts, step)
+    prompts, mask = _tokens(texts, step)
+    whole = (slice(0, 256), slice(0, 256))
     return Batch(
-        images, *prompts, torch.from_numpy(truth), tuple(groups), torch.from_numpy(patches)
+        pixels=pixels(
+            [s.image for s in scenes],
+            SCENE.size,
+            resample=Image.Resampling.BICUBIC,
+            mean=SCENE.mean,
+            std=SCENE.std,
+        ),
+        prompts=prompts,
+        mask=mask,
+        truth=torch.from_numpy(truth),
+        groups=tuple(groups),
+        patches=torch.from_numpy(np.stack([_classes_at(s, whole, SCENE) for s in scenes])),
+        indices=tuple(s.index for s in scenes),
     )
 
 
@@ -196,9 +229,13 @@ def _landmarks() -> tuple[tuple[tuple[str, ...], Callable[[str], str]], ...]:
     )
 
 
-def _classes_at(scene: Scene, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _classes_at(scene: Scene, window: Window, shape: Shape) -> npt.NDArray[np.int64]:
+    """Index into NAMES of what lies under the middle of every patch of a window."""
     names = np.array([NAMES.index(o.name) for o in scene.objects])
-    found: npt.NDArray[np.int64] = names[scene.ids[np.ix_(places, places)]].ravel()
+    ids = scene.ids[window]
+    middles = (np.arange(shape.size // shape.patch) + 0.5) * shape.patch / shape.size
+    rows, columns = ((middles * side).astype(int) for side in ids.shape)
+    found: npt.NDArray[np.int64] = names[ids[np.ix_(rows, columns)]].ravel()
     return found
 
 

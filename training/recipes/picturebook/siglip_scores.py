@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import SiglipModel, SiglipProcessor
 
 from grand_pipeline.picturebook.scene import Scene
@@ -17,30 +18,33 @@ Rgb = npt.NDArray[np.uint8]
 
 def score_crops(model: SiglipModel, processor: SiglipProcessor, count: int) -> dict[str, float]:
     """Accuracy of class, of colour by two templates, and of never-seen colour and class pairs."""
-    names = [f"a {n}" for n in (*THINGS, *STUFF)]
+    names, colors = (*THINGS, *STUFF), tuple(COLORS)
+    texts = [f"a {n}" for n in names] + [f"a {c} object" for c in colors]
+    texts += [f"a {c} {n}" for n in THINGS for c in colors]
+    words = _text_features(model, processor, texts)
     found: dict[str, list[bool]] = {
         k: [] for k in ("class", "class_jittered", "stuff", "color", "color_of_class", "held_out")
     }
     for scene in [*eval_scenes(count), *eval_scenes(count // 2, held_out=True)]:
         rng = np.random.default_rng(scene.index)
-        for obj in scene.objects:
-            truth = (*THINGS, *STUFF).index(obj.name)
-            exact = [_crop(scene, obj.box)]
-            guess = int(_logits(model, processor, exact, names)[0].argmax())
+        exact = _compare(model, processor, [_crop(scene, o.box) for o in scene.objects], words)
+        boxes = [jittered(o, 0.06, rng) for o in scene.objects]
+        loose = _compare(model, processor, [_crop(scene, b) for b in boxes], words)
+        for i, obj in enumerate(scene.objects):
+            wanted = names.index(obj.name)
+            right = int(exact[i, : len(names)].argmax()) == wanted
             if obj.kind == "stuff":
-                found["stuff"].append(guess == truth)
+                found["stuff"].append(right)
                 continue
-            found["class"].append(guess == truth)
-            loose = [_crop(scene, jittered(obj, 0.06, rng))]
-            guess = int(_logits(model, processor, loose, names)[0].argmax())
-            found["class_jittered"].append(guess == truth)
-            wanted = list(COLORS).index(obj.color or "")
-            plain = _logits(model, processor, loose, [f"a {c} object" for c in COLORS])
-            found["color"].append(int(plain[0].argmax()) == wanted)
-            said = _logits(model, processor, loose, [f"a {c} {obj.name}" for c in COLORS])
-            unseen = (obj.name, obj.color) in HELD_OUT
-            key = "held_out" if unseen else "color_of_class"
-            found[key].append(int(said[0].argmax()) == wanted)
+            found["class"].append(right)
+            found["class_jittered"].append(int(loose[i, : len(names)].argmax()) == wanted)
+            hue, start = colors.index(obj.color or ""), len(names)
+            plain = loose[i, start : start + len(colors)].argmax()
+            found["color"].append(int(plain) == hue)
+            start += len(colors) * (1 + wanted)
+            said = loose[i, start : start + len(colors)].argmax()
+            key = "held_out" if (obj.name, obj.color) in HELD_OUT else "color_of_class"
+            found[key].append(int(said) == hue)
     return {f"{k}_accuracy": float(np.mean(v)) for k, v in found.items() if v}
 
 
@@ -83,12 +87,26 @@ def _mean_average_precision(chance: npt.NDArray[np.float32], truth: npt.NDArray[
 
 
 @torch.no_grad()
+def _text_features(model: SiglipModel, processor: SiglipProcessor, texts: list[str]) -> Tensor:
+    inputs = processor(text=texts, padding="max_length", return_tensors="pt")
+    return F.normalize(model.get_text_features(**inputs).pooler_output, dim=-1)
+
+
+@torch.no_grad()
+def _compare(
+    model: SiglipModel, processor: SiglipProcessor, images: list[Rgb], words: Tensor
+) -> Tensor:
+    """Logits (images, words), as the model's own forward gives them."""
+    inputs = processor(images=images, return_tensors="pt")
+    seen = F.normalize(model.get_image_features(**inputs).pooler_output, dim=-1)
+    logits: Tensor = seen @ words.T * model.logit_scale.exp() + model.logit_bias
+    return logits
+
+
 def _logits(
     model: SiglipModel, processor: SiglipProcessor, images: list[Rgb], texts: list[str]
 ) -> Tensor:
-    inputs = processor(text=texts, images=images, padding="max_length", return_tensors="pt")
-    logits: Tensor = model(**inputs).logits_per_image
-    return logits
+    return _compare(model, processor, images, _text_features(model, processor, texts))
 
 
 def _crop(scene: Scene, box: tuple[float, float, float, float]) -> Rgb:

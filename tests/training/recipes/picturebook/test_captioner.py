@@ -1,31 +1,13 @@
-"""The captioner's tokenizer, its start from a detector, and the judge of captions."""
+"""The captioner's tokenizer, its losses, and the judge of captions."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
-import torch
-from safetensors.torch import save_file
-from transformers import OwlViTVisionConfig, OwlViTVisionModel
 
-from grand_pipeline.errors import GrandError
 from grand_pipeline.picturebook.language import caption
 from grand_pipeline.picturebook.render import render
 from training.recipes.picturebook.caption_scores import check
-from training.recipes.picturebook.captioner import (
-    HEADS,
-    LAYERS,
-    PATCH,
-    SIZE,
-    WIDTH,
-    build,
-    build_tokenizer,
-    make_batch,
-    start_from,
-)
-from training.recipes.picturebook.fit import STATE
+from training.recipes.picturebook.captioner import Student, build_tokenizer, loss, make_batch
 
 
 def test_captions_survive_the_tokenizer() -> None:
@@ -54,35 +36,9 @@ def test_check_finds_false_classes_and_false_colours() -> None:
     assert check(scene, "nothing known") == ([], [])
 
 
-def test_start_from_copies_the_layers_of_a_detector(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    config = OwlViTVisionConfig(
-        hidden_size=WIDTH,
-        intermediate_size=4 * WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        image_size=SIZE,
-        patch_size=PATCH,
-        hidden_act="gelu",
-        initializer_factor=20.0,
-    )
-    owl = OwlViTVisionModel(config).eval()
-    names = {f"ema.owl.owlvit.{k}": v for k, v in owl.state_dict().items()}
-    save_file({k: v.contiguous() for k, v in names.items()}, tmp_path / STATE)
-    model = build().eval()
-    pixels = make_batch(0, 2).pixels
-    with torch.no_grad():
-        wanted = owl(pixel_values=pixels).last_hidden_state[:, 1:].flatten()
-        before = model.vision_model(pixel_values=pixels).last_hidden_state[:, 1:].flatten()
-        start_from(model, tmp_path, pixels)
-        after = model.vision_model(pixel_values=pixels).last_hidden_state[:, 1:].flatten()
-    assert _correlation(wanted, before) < 0.3 < 0.8 < _correlation(wanted, after)
-
-
-def _correlation(a: torch.Tensor, b: torch.Tensor) -> float:
-    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
-
-
-def test_start_from_wants_a_run(tmp_path: Path) -> None:
-    with pytest.raises(GrandError, match="train the detector first"):
-        start_from(build(), tmp_path, torch.zeros(1, 3, SIZE, SIZE))
+def test_a_frozen_tower_gets_no_gradient_and_is_asked_once_per_scene() -> None:
+    batch, student = make_batch(0, 2), Student(frozen=True)
+    loss(student, batch)["loss"].backward()
+    assert all(p.grad is None for p in student.blip.vision_model.parameters())
+    assert any(p.grad is not None for p in student.blip.text_decoder.parameters())
+    assert student.memo is not None and set(student.memo.features) == set(batch.indices)
