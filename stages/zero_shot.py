@@ -67,12 +67,10 @@ class ZeroShot:
         rows = []
         for start in range(0, len(images), _CHUNK):
             part = [workable(image) for image in images[start : start + _CHUNK]]
-            pixels = self.processor.image_processor(images=part, return_tensors="pt")
+            # Beside the pixels, processors that keep the aspect ratio give masks and shapes.
+            inputs = self.processor.image_processor(images=part, return_tensors="pt")
             with torch.inference_mode():
-                found = self.model.get_image_features(
-                    pixel_values=pixels["pixel_values"].to(self.device)
-                )
-                rows.append(_unit(found))
+                rows.append(_unit(self.model.get_image_features(**inputs.to(self.device))))
         return torch.cat(rows)
 
     def logits(self, images: Tensor, texts: Tensor) -> Tensor:
