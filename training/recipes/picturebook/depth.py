@@ -160,9 +160,21 @@ def make_batch(
     return Batch(*turned)
 
 
+def _signed(model: nn.Module, pixels: Tensor) -> Tensor:
+    """The prediction without its last ReLU, which has no gradient where the sky went below 0."""
+    before: list[Tensor] = []
+    layer = model.get_submodule("head.head.4")
+    hook = layer.register_forward_hook(lambda _module, _inputs, output: before.append(output))
+    try:
+        model(pixel_values=pixels)
+    finally:
+        hook.remove()
+    return before[0][:, 0].float()
+
+
 def depth_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Weighted L1 of the depth and of its logarithm, and L1 of its gradients."""
-    found = model(pixel_values=batch.pixels).predicted_depth.float()
+    found = _signed(model, batch.pixels)
     truth, weight = (
         F.interpolate(x[:, None], found.shape[-2:], mode="nearest")[:, 0]
         for x in (batch.depth, batch.weight)
@@ -170,7 +182,7 @@ def depth_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     error = found - truth
     weight = weight / weight.mean()
     plain = (error.abs() * weight).mean()
-    ratio = torch.log(found.clamp(min=0) + FARTHEST) - torch.log(truth + FARTHEST)
+    ratio = torch.log(found.clamp(min=1e-3) + FARTHEST) - torch.log(truth + FARTHEST)
     log = (ratio.abs() * weight).mean()
     edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     return {"loss": plain + 0.1 * log + 0.5 * edges, "l1": plain, "log": log, "edges": edges}
