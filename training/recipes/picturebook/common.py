@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from grand_pipeline import geometry
 from grand_pipeline.picturebook.render import render
 from grand_pipeline.picturebook.scene import Scene
-from training.recipes.picturebook.fit import STATE
+from training.recipes.picturebook.fit import STATE, Progress, Schedule
 from training.recipes.picturebook.text import COLOR_NAMES, NAMES
 
 SIDE = 256
@@ -190,11 +190,31 @@ def average_precision(found: Detections, truth: dict[int, npt.NDArray[np.float32
     return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
 
 
+def record(
+    command: str, schedule: Schedule, progress: Progress, scores: Mapping[str, float]
+) -> dict[str, Any]:
+    """What `training.json` beside a checkpoint says: how it was made and what it scored.
+
+    `command` is the recipe's module and its own options; budget, batch and seed are added.
+    """
+    minutes = f" --minutes {schedule.minutes:g}" if schedule.minutes else ""
+    return {
+        "command": f"python -m training.recipes.picturebook.{command}{minutes}"
+        f" --batch-size {schedule.batch_size} --lr {schedule.lr:g} --out OUT",
+        "seed": schedule.seed,
+        "steps": progress.step,
+        "images": progress.step * schedule.batch_size,
+        "minutes": round(progress.seconds / 60, 1),
+        "machine": machine(),
+        "scores": {name: round(value, 4) for name, value in scores.items()},
+    }
+
+
 def machine() -> str:
     """The machine of a training in words that name no host."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} core(s) of a {platform.machine()} CPU, bf16 autocast"
+    return f"{torch.get_num_threads()} core of an {platform.machine()} CPU"
 
 
 def load_text_tower(model: nn.Module, run: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -213,17 +213,7 @@ def export(
     """Write the checkpoint, its processor and the record of its training."""
     model.eval()
     scores = depth_scores(model, count=scenes)
-    card = {
-        "recipe": "training.recipes.picturebook.depth",
-        "variant": asdict(variant),
-        "schedule": asdict(schedule),
-        "steps": progress.step,
-        "images_seen": progress.step * schedule.batch_size,
-        "minutes": round(progress.seconds / 60, 1),
-        "machine": common.machine(),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "scores": scores,
-    }
+    card = common.record("depth", schedule, progress, scores)
     common.export_model(model, processor_of(variant), to, card)
     print(f"exported to {to.name}: {scores}", flush=True)
 

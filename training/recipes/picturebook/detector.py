@@ -9,7 +9,7 @@ first epochs. Run `python -m training.recipes.picturebook.detector --help`.
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -195,17 +195,8 @@ def export(
     """Write the checkpoint, its processor and the record of its training."""
     model.eval()
     scores = detector_scores(model.owl, variant.view.size, count=scenes)
-    card = {
-        "recipe": "training.recipes.picturebook.detector",
-        "variant": asdict(variant),
-        "schedule": asdict(schedule),
-        "steps": progress.step,
-        "images_seen": progress.step * schedule.batch_size,
-        "minutes": round(progress.seconds / 60, 1),
-        "machine": common.machine(),
-        "parameters": sum(p.numel() for p in model.owl.parameters()),
-        "scores": scores,
-    }
+    name = next(key for key, value in VARIANTS.items() if value == variant)
+    card = common.record(f"detector --variant {name}", schedule, progress, scores)
     common.export_model(model.owl, processor_of(variant), to, card)
     print(f"exported to {to.name}: {scores}", flush=True)
 
