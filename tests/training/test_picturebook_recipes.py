@@ -159,7 +159,7 @@ def test_recipe_trains_and_exports_a_loadable_checkpoint(recipe: Recipe, tmp_pat
     folders = ["--out", str(tmp_path / "run"), "--to", str(tmp_path / "checkpoint")]
     recipe([*arguments, *folders, "--score-scenes", "3"])
     card = json.loads((tmp_path / "checkpoint" / "training.json").read_text())
-    assert card["steps"] == 2 and card["images_seen"] == 4
+    assert card["steps"] == 2 and card["images"] == 4
     assert len(losses(tmp_path / "run")) >= 1
     check_loads(tmp_path / "checkpoint")
 

@@ -23,7 +23,7 @@ from grand_pipeline.picturebook.render import render
 from training.recipes.picturebook import common
 from training.recipes.picturebook.common import EVAL_SEED, Pool
 from training.recipes.picturebook.depth_scores import MEAN, STD, depth_scores
-from training.recipes.picturebook.fit import STATE, Progress, Schedule, fit, restore, saved_schedule
+from training.recipes.picturebook.fit import STATE, Schedule, fit, restore, saved_schedule
 
 if TYPE_CHECKING:
     from transformers import DPTForDepthEstimation, DPTImageProcessorPil
@@ -202,42 +202,6 @@ def processor_of(variant: Variant) -> DPTImageProcessorPil:
     )
 
 
-def export(
-    model: DPTForDepthEstimation,
-    variant: Variant,
-    schedule: Schedule,
-    progress: Progress,
-    to: Path,
-    scenes: int,
-) -> None:
-    """Write the checkpoint, its processor and the record of its training."""
-    model.eval()
-    scores = depth_scores(model, count=scenes)
-    card = common.record("depth", schedule, progress, scores)
-    common.export_model(model, processor_of(variant), to, card)
-    print(f"exported to {to.name}: {scores}", flush=True)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variant", choices=sorted(VARIANTS), default="full")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument(
-        "--cache", type=Path, help="folder of rendered scenes (default: OUT/scenes)"
-    )
-    parser.add_argument("--pool", type=int, default=8_000, help="number of training scenes")
-    parser.add_argument("--steps", type=int, default=1_000_000)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--batch-size", type=int, default=12)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--eval-every", type=int, default=500)
-    parser.add_argument("--init", type=Path, help="run of the detector that gives the trunk")
-    parser.add_argument("--to", type=Path, default=common.CHECKPOINTS / "depth")
-    parser.add_argument("--export-now", action="store_true", help="export the last saved state")
-    parser.add_argument("--score-scenes", type=int, default=200, help="unseen scenes of the scores")
-    return parser
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Train, or go on training, and export."""
     given = _parser().parse_args(arguments)
@@ -269,7 +233,12 @@ def main(arguments: list[str] | None = None) -> None:
             eval_every=given.eval_every,
         )
     progress = restore(model, given.out)
-    export(model, variant, saved_schedule(given.out), progress, given.to, given.score_scenes)
+    model.eval()
+    command = "depth" + (" --init DETECTOR_RUN" if given.init else "")
+    scores = depth_scores(model, count=given.score_scenes)
+    card = common.record(command, saved_schedule(given.out), progress, scores)
+    common.export_model(model, processor_of(variant), given.to, card)
+    print(f"exported to {given.to.name}: {scores}", flush=True)
 
 
 if __name__ == "__main__":

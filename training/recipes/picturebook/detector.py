@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from training.recipes.picturebook import common
 from training.recipes.picturebook.batches import Batch, View, make_batch
 from training.recipes.picturebook.common import Pool
-from training.recipes.picturebook.fit import Progress, Schedule, fit, restore, saved_schedule
+from training.recipes.picturebook.fit import Schedule, fit, restore, saved_schedule
 from training.recipes.picturebook.scores import detector_scores
 from training.recipes.picturebook.text import COLOR_NAMES, MAX_LENGTH, NAMES, build_tokenizer
 
@@ -189,38 +189,6 @@ def processor_of(variant: Variant) -> OwlViTProcessor:
     return OwlViTProcessor(image_processor=images, tokenizer=build_tokenizer())
 
 
-def export(
-    model: Detector, variant: Variant, schedule: Schedule, progress: Progress, to: Path, scenes: int
-) -> None:
-    """Write the checkpoint, its processor and the record of its training."""
-    model.eval()
-    scores = detector_scores(model.owl, variant.view.size, count=scenes)
-    name = next(key for key, value in VARIANTS.items() if value == variant)
-    card = common.record(f"detector --variant {name}", schedule, progress, scores)
-    common.export_model(model.owl, processor_of(variant), to, card)
-    print(f"exported to {to.name}: {scores}", flush=True)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variant", choices=sorted(VARIANTS), default="a")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument(
-        "--cache", type=Path, help="folder of rendered scenes (default: OUT/scenes)"
-    )
-    parser.add_argument("--pool", type=int, default=16_000, help="number of training scenes")
-    parser.add_argument("--steps", type=int, default=1_000_000)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--batch-size", type=int, default=24)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--eval-every", type=int, default=1000)
-    parser.add_argument("--init", type=Path, help="run of a detector that gives the text tower")
-    parser.add_argument("--to", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--export-now", action="store_true", help="export the last saved state")
-    parser.add_argument("--score-scenes", type=int, default=200, help="unseen scenes of the scores")
-    return parser
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Train, or go on training, and export."""
     given = _parser().parse_args(arguments)
@@ -257,7 +225,12 @@ def main(arguments: list[str] | None = None) -> None:
             save_every=250,
         )
     progress = restore(model, given.out)
-    export(model, variant, saved_schedule(given.out), progress, to, given.score_scenes)
+    model.eval()
+    command = f"detector --variant {given.variant}" + (" --init DETECTOR_RUN" if given.init else "")
+    scores = detector_scores(model.owl, variant.view.size, count=given.score_scenes)
+    card = common.record(command, saved_schedule(given.out), progress, scores)
+    common.export_model(model.owl, processor_of(variant), to, card)
+    print(f"exported to {to.name}: {scores}", flush=True)
 
 
 if __name__ == "__main__":
