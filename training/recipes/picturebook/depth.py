@@ -202,6 +202,26 @@ def processor_of(variant: Variant) -> DPTImageProcessorPil:
     )
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--variant", choices=sorted(VARIANTS), default="full")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--cache", type=Path, help="folder of rendered scenes (default: OUT/scenes)"
+    )
+    parser.add_argument("--pool", type=int, default=8_000, help="number of training scenes")
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--batch-size", type=int, default=12)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--eval-every", type=int, default=500)
+    parser.add_argument("--init", type=Path, help="run of the detector that gives the trunk")
+    parser.add_argument("--to", type=Path, default=common.CHECKPOINTS / "depth")
+    parser.add_argument("--export-now", action="store_true", help="export the last saved state")
+    parser.add_argument("--score-scenes", type=int, default=200, help="unseen scenes of the scores")
+    return parser
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Train, or go on training, and export."""
     given = _parser().parse_args(arguments)
