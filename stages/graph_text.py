@@ -1,13 +1,25 @@
-"""Making the text of a scene graph shorter without cutting a line in two."""
+"""Leaving parts of a scene graph's text out, without cutting a line in two."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Literal
 
 from grand_pipeline.types import LAYERS
 
 _BLOCKS = ("Phrases:", "Captions:", "Relations:")
 """Headers of the blocks that are given up, in this order, before any object is."""
+
+
+Block = Literal["phrases", "captions", "relations"]
+
+
+def without(text: str, blocks: Collection[Block]) -> str:
+    """The text of a scene graph without whole blocks."""
+    lines = text.split("\n")
+    gone = {f"{block.capitalize()}:" for block in blocks}
+    headers = _headers(lines)
+    return "\n".join(line for n, line in enumerate(lines) if lines[headers[n]] not in gone)
 
 
 def shortened(text: str, drop: int) -> str:

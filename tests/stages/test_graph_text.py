@@ -6,7 +6,7 @@ import pytest
 
 from grand_pipeline.graph import GraphNode, SceneGraph
 from grand_pipeline.types import Landmark, PhraseLink, Relation
-from stages.graph_text import droppable, shortened
+from stages.graph_text import droppable, shortened, without
 
 GRAPH = SceneGraph(
     nodes=(
@@ -44,6 +44,16 @@ def test_what_stays_keeps_its_order_and_is_whole(drop: int) -> None:
     kept = shortened(GRAPH, drop).split("\n")
     places = [LINES.index(line) for line in kept]
     assert places == sorted(places)
+
+
+def test_whole_blocks_can_be_left_out() -> None:
+    kept = without(GRAPH, ("captions", "relations")).split("\n")
+    gone = [line for line in LINES if line not in kept]
+    assert gone == [
+        *("Captions:", "- a red cat", "- Relations: none"),
+        *("Relations:", "- [0] left of [1]", "- [1] on [2]"),
+    ]
+    assert without(GRAPH, ()) == GRAPH
 
 
 def test_foreign_text_is_left_alone() -> None:

@@ -21,6 +21,13 @@ def test_one_generation_per_record_in_order() -> None:
     assert all(set(row) == set(stage.writes) for row in rows)
 
 
+def test_blocks_can_be_kept_from_the_model() -> None:
+    parrot = Parrot()
+    stage = Context(model="parrot", prompt="context/picturebook", omit=("relations",))
+    stage.annotate(parrot, [record_of({SCENE_GRAPH: f"{GRAPH}\nRelations:\n- [0] on [1]"})])
+    assert parrot.asked[0].endswith(GRAPH)
+
+
 def test_a_real_model_answers_within_its_limit() -> None:
     stage = Context(model=checkpoint(llama), prompt="context/picturebook", max_new_tokens=6)
     (row,) = stage.annotate(stage.load("cpu"), [record_of({SCENE_GRAPH: GRAPH})])
