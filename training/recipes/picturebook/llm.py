@@ -211,9 +211,9 @@ def _prompt(name: str, graph: SceneGraph) -> list[int]:
 def batch(step: int, size: int, seed: int) -> Batch:
     """`size` chats of about the same length; graphs grow with the steps."""
     rng = np.random.default_rng([seed, 31, step])
-    most = 1 + 9 * min(1.0, step / GROWN)
-    things = int(rng.uniform(0.8, most + 1))
-    limit = things + 4 if step > GROWN else max(1, things)
+    grown = step > GROWN
+    things = int(rng.uniform(0.8, 8 if grown else 2 + 9 * step / GROWN))
+    limit = things + 4 if grown else max(1, things)
     names = [str(name) for name in rng.choice(TASKS, size, p=SHARES)]
     return collate([example(name, cut(random_graph(rng, things), limit), rng) for name in names])
 
