@@ -53,11 +53,12 @@ def card(scores: dict[str, Any] | None, notes: str) -> str:
         lines.append(f"| `{name}` | {ROLES[name]} | {size} | {' | '.join(cells)} |")
     total = sum(_size(EMBEDDED / name) for name in ROLES) / _MIB
     lines += ["", f"Together {total:.1f} MiB (float16 safetensors). Commands:", "", "```"]
-    lines += [str(facts["command"]) for facts in made.values()]
+    lines += [command for facts in made.values() for command in facts["commands"]]
     lines += ["```", "", "Scores that the recipes measured on unseen scenes, model by model:", ""]
     for name, facts in made.items():
         parts = [f"{key} {value:.3f}" for key, value in facts["scores"].items()]
-        lines.append(f"- `{name}`: {', '.join(parts)}")
+        note = f". Note: {facts['note']}" if "note" in facts else ""
+        lines.append(f"- `{name}`: {', '.join(parts)}{note}.")
     if scores is not None:
         lines += ["", "## The whole preset", "", *_scores(scores)]
     return "\n".join(lines) + "\n" + (f"\n{notes.strip()}\n" if notes.strip() else "")
@@ -65,7 +66,7 @@ def card(scores: dict[str, Any] | None, notes: str) -> str:
 
 def _scores(scores: dict[str, Any]) -> list[str]:
     intro = (
-        f"`grand build` and `grand eval labels` on {scores['images']} scenes of a seed never used "
+        f"`grand build` and `grand eval labels` on {scores['images']:.0f} scenes of a seed never used "
         "in training:"
     )
     rows = [f"| `{key}` | {_text(value)} |" for key, value in scores.items()]

@@ -199,8 +199,10 @@ def record(
     """
     minutes = f" --minutes {schedule.minutes:g}" if schedule.minutes else ""
     return {
-        "command": f"python -m training.recipes.picturebook.{command}{minutes}"
-        f" --batch-size {schedule.batch_size} --lr {schedule.lr:g} --out OUT",
+        "commands": [
+            f"python -m training.recipes.picturebook.{command}{minutes}"
+            f" --batch-size {schedule.batch_size} --lr {schedule.lr:g} --out OUT"
+        ],
         "seed": schedule.seed,
         "steps": progress.step,
         "images": progress.step * schedule.batch_size,

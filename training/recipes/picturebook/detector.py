@@ -234,16 +234,8 @@ def main(arguments: list[str] | None = None) -> None:
             assert isinstance(trained, Detector)
             return detector_scores(trained.owl, variant.view.size, count=60)
 
-        fit(
-            model,
-            batch,
-            detector_loss,
-            schedule,
-            given.out,
-            evaluate=evaluate,
-            eval_every=given.eval_every,
-            save_every=250,
-        )
+        scoring = {"evaluate": evaluate, "eval_every": given.eval_every, "save_every": 250}
+        fit(model, batch, detector_loss, schedule, given.out, **scoring)
     progress = restore(model, given.out)
     model.eval()
     command = f"detector --variant {given.variant}" + (" --init DETECTOR_RUN" if given.init else "")

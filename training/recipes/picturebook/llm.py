@@ -268,13 +268,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(json.dumps(reached, indent=2), flush=True)
     if options.export is not None:
         card: dict[str, Any] = {
-            "command": "python -m training.recipes.picturebook.llm "
-            f"--minutes {options.minutes:g} --seed {schedule.seed}",
+            "commands": [
+                "python -m training.recipes.picturebook.llm "
+                f"--minutes {options.minutes:g} --seed {schedule.seed}"
+            ],
             "seed": schedule.seed,
             "steps": progress.step,
             "minutes": round(progress.seconds / 60, 1),
             "machine": machine(),
-            "parameters": sum(p.numel() for p in model.parameters()),
             "scores": reached,
         }
         export_model(model, build_tokenizer(), options.export, card)

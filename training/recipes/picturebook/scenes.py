@@ -117,9 +117,11 @@ def record(recipe: str, args: argparse.Namespace, scores: Mapping[str, float]) -
     schedule = state["schedule"]
     minutes = f" --minutes {schedule['minutes']:g}" if schedule["minutes"] else ""
     return {
-        "command": f"python -m training.recipes.picturebook.{recipe}{minutes}"
-        f" --steps {schedule['steps']} --batch {schedule['batch_size']} --lr {schedule['lr']:g}"
-        f" --seed {schedule['seed']} --out OUT --export DIR",
+        "commands": [
+            f"python -m training.recipes.picturebook.{recipe}{minutes}"
+            f" --steps {schedule['steps']} --batch {schedule['batch_size']}"
+            f" --lr {schedule['lr']:g} --seed {schedule['seed']} --out OUT --export DIR"
+        ],
         "seed": schedule["seed"],
         "steps": state["step"],
         "images": state["step"] * schedule["batch_size"],

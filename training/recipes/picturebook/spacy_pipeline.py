@@ -140,19 +140,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     texts = [*world(options.sentences, TRAIN_SEED), *everyday(options.sentences, TRAIN_SEED)]
     train(nlp, [reference(nlp, tagged) for tagged in texts], options.epochs, options.seed)
     minutes = (time.monotonic() - started) / 60
+    unseen = {"world": world(200, EVAL_SEED), "everyday": everyday(400, EVAL_SEED)}
     reached = {
-        "world": scores(nlp, list(world(200, EVAL_SEED))),
-        "everyday": scores(nlp, list(everyday(400, EVAL_SEED))),
+        f"{kind}_{name}": value
+        for kind, texts_of in unseen.items()
+        for name, value in scores(nlp, list(texts_of)).items()
     }
     print(json.dumps(reached, indent=2))
     nlp.to_disk(options.export, exclude=["vocab"])
     card = {
-        "command": "python -m training.recipes.picturebook.spacy_pipeline "
-        f"--sentences {options.sentences} --epochs {options.epochs} --seed {options.seed}",
+        "commands": [
+            "python -m training.recipes.picturebook.spacy_pipeline "
+            f"--sentences {options.sentences} --epochs {options.epochs} --seed {options.seed}"
+        ],
         "seed": options.seed,
         "steps": options.epochs * -(-len(texts) // 32),
         "minutes": round(minutes, 2),
-        "machine": machine().replace(", bf16 autocast", ""),
+        "machine": machine(),
         "scores": reached,
     }
     (options.export / "training.json").write_text(json.dumps(card, indent=2) + "\n")
