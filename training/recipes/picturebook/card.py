@@ -66,8 +66,8 @@ def card(scores: dict[str, Any] | None, notes: str) -> str:
 
 def _scores(scores: dict[str, Any]) -> list[str]:
     intro = (
-        f"`grand build` and `grand eval labels` on {scores['images']:.0f} scenes of a seed never used "
-        "in training:"
+        f"`grand build` and `grand eval labels` on {scores['images']:.0f} scenes of a seed never "
+        "used in training:"
     )
     rows = [f"| `{key}` | {_text(value)} |" for key, value in scores.items()]
     return [intro, "", "| measure | value |", "|---|---|", *rows]
