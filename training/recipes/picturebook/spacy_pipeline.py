@@ -115,6 +115,7 @@ def train(nlp: Any, gold: Sequence[Doc], epochs: int, seed: int) -> None:
     """Fit in place."""
     pairs = [Example(Doc(nlp.vocab, [t.text for t in d], [bool(t.whitespace_) for t in d]), d)
              for d in gold]  # fmt: skip
+    fix_random_seed(seed)
     optimizer = nlp.initialize(lambda: pairs)
     shuffle = random.Random(seed)
     for epoch in range(epochs):
@@ -135,7 +136,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     started = time.monotonic()
-    fix_random_seed(options.seed)
     nlp = build()
     texts = [*world(options.sentences, TRAIN_SEED), *everyday(options.sentences, TRAIN_SEED)]
     train(nlp, [reference(nlp, tagged) for tagged in texts], options.epochs, options.seed)
