@@ -1,11 +1,12 @@
 """Write the model card of the embedded checkpoints from what their recipes recorded.
 
-    grand picturebook render --out world -n 200 --seed 20261121
+    grand picturebook render --out world -n 200 --seed 31337
     grand build --images world/images --out world/run
     grand eval labels --run world/run --truth world/truth --json > scores.json
-    python -m training.recipes.picturebook.card --scores scores.json
+    python -m training.recipes.picturebook.card --scores scores.json --notes \
+        training/recipes/picturebook/failures.md
 
-Every number of the card comes from a checkpoint's `training.json` or from that evaluation.
+Numbers come from each `training.json` and from that evaluation; the notes are counted on that run.
 """
 
 from __future__ import annotations
