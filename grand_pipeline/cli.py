@@ -101,7 +101,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     for key, counts in report["stages"].items():
         states = ("done", "stale", "missing", "failed")
         table.add_row(key, *(str(counts[state]) for state in states))
-    console = Console()
+    console = _console()
     console.print(table)
     names = ("found", "annotated", "failed", "duplicate", "unreadable")
     console.print(", ".join(f"{report[name]} {name}" for name in names))
@@ -138,8 +138,10 @@ def plan(
         return
     table = Table("level", "stage", "reads", "writes", "models", "cpus", "gpus", title=chosen.name)
     for row in rows:
-        table.add_row(*(_cell(row[str(name.header)]) for name in table.columns))
-    Console().print(table)
+        table.add_row(*(_cell(row[str(column.header)]) for column in table.columns))
+    for column in table.columns:
+        column.overflow = "fold"
+    _console().print(table)
 
 
 @app.command()
@@ -269,6 +271,11 @@ def _summary(run: Run) -> None:
     preset, _ = build.recorded_preset(run)
     if preset.description:
         typer.echo(f"preset {preset.name}: {preset.description}")
+
+
+def _console() -> Console:
+    """A pipe has no width of its own; names must not be cut for it."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def _cell(value: object) -> str:
