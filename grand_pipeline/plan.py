@@ -202,6 +202,9 @@ def _identity(stage: Stage[Any], parents: dict[str, str]) -> str:
     )
 
 
+_PARTS = {"weights": "weights of", "prompts": "prompt", "parents": "parent"}
+
+
 def differences(old: str, new: str) -> list[str]:
     """What differs between two identities, one line each: why a fragment is stale."""
     before, after = json.loads(old or "{}"), json.loads(new)
@@ -213,7 +216,7 @@ def differences(old: str, new: str) -> list[str]:
             if part == "options":
                 lines += [f"option {n}: {earlier.get(n)!r} -> {value.get(n)!r}" for n in names]
             else:
-                lines += [f"{part.rstrip('s')} {n} changed" for n in names]
+                lines += [f"{_PARTS[part]} {n} changed" for n in names]
         elif value != earlier:
             lines.append(f"{part}: {earlier!r} -> {value!r}")
     return lines
