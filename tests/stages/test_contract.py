@@ -78,6 +78,7 @@ def test_declared_columns_are_those_of_the_data_dictionary(key: str) -> None:
 @pytest.mark.parametrize("key", PICTUREBOOK)
 def test_a_description_travels_and_hashes(key: str) -> None:
     stage = PICTUREBOOK[key]
+    # Ray pickles a stage to send it to a worker; nothing of ours is stored that way.
     assert pickle.loads(pickle.dumps(stage)) == stage
     assert hash(stage) == hash(dataclasses.replace(stage))
     assert stage.options().keys().isdisjoint(stage.operational)

@@ -8,16 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-
-from torch import Tensor, nn  # noqa: E402 - after the checks for the optional packages
-
-from grand_pipeline.picturebook.render import render  # noqa: E402
-from grand_pipeline.picturebook.vocabulary import HELD_OUT, THINGS  # noqa: E402
-from training.recipes.picturebook import batches, common, depth, detector, text  # noqa: E402
-from training.recipes.picturebook.fit import (  # noqa: E402
+from grand_pipeline.picturebook.render import render
+from grand_pipeline.picturebook.vocabulary import HELD_OUT, THINGS
+from training.recipes.picturebook import batches, common, depth, detector, text
+from training.recipes.picturebook.fit import (
     Progress,
     Schedule,
     TrainingError,

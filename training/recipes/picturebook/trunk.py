@@ -25,7 +25,8 @@ def load_tower(folder: Path) -> dict[str, Tensor]:
     if not (folder / STATE).is_file():
         raise GrandError(f"no training state in {folder}; train the detector first")
     with safe_open(folder / STATE, framework="pt") as state:
-        keys = [k for k in state.keys() if k.startswith("ema.") and _PART in k]  # noqa: SIM118
+        names = list(state.keys())
+        keys = [name for name in names if name.startswith("ema.") and _PART in name]
         tower = {k.split(_PART, 1)[1]: state.get_tensor(k).float() for k in keys}
     if "encoder.layers.0.self_attn.q_proj.weight" not in tower:
         raise GrandError(f"{folder / STATE} holds no vision tower; give a detector's run folder")
