@@ -168,7 +168,7 @@ def _writers(stages: Sequence[Stage[Any]]) -> dict[str, str]:
 
 def _inputs(stage: Stage[Any], writers: dict[str, str]) -> tuple[tuple[str, str], ...]:
     found: dict[str, str] = {}
-    for read in stage.reads:
+    for read in (*stage.mentions, *stage.reads):
         names = _members(read, writers)
         if not names:
             written = ", ".join(sorted(writers)) or "(none)"

@@ -74,6 +74,11 @@ class Stage(abc.ABC, Generic[M]):
         """Columns and families that `annotate` looks at."""
 
     @property
+    def mentions(self) -> Writes:
+        """Columns that options name: the plan has to write them, yet an image may lack them."""
+        return ()
+
+    @property
     @abc.abstractmethod
     def writes(self) -> Writes:
         """Columns that every row of `annotate` holds."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from grand_pipeline import settings
-from grand_pipeline.errors import SettingsError
+from grand_pipeline.errors import PlanError, SettingsError
 from grand_pipeline.picturebook import vocabulary
 from grand_pipeline.plan import make_plan
 from grand_pipeline.stage import Resources
@@ -82,3 +82,10 @@ def test_unknown_presets_are_suggested() -> None:
         settings.load_preset("picturebok")
     with pytest.raises(SettingsError, match="does not exist"):
         settings.load_preset("absent.toml")
+
+
+def test_an_option_that_names_an_absent_source_is_refused(tmp_path: Path) -> None:
+    text = "[open_detection.a]\nqueries = ['dog']\nmodel = 'x/y'\n[fusion]\n"
+    assert make_plan(settings.stages(preset_of(text + "thresholds = [['a', 0.3]]", tmp_path)))
+    with pytest.raises(PlanError, match=r"'fusion' reads column 'detections\.b'.*detections\.a"):
+        make_plan(settings.stages(preset_of(text + "thresholds = [['b', 0.3]]", tmp_path)))

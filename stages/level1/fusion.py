@@ -93,6 +93,10 @@ class Fusion(Stage[None]):
         return (DETECTIONS,)
 
     @property
+    def mentions(self) -> Writes:
+        return tuple(DETECTIONS.of(source) for source, _ in self.thresholds)
+
+    @property
     def writes(self) -> Writes:
         return (FUSED,)
 
