@@ -7,13 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from grand_pipeline import __version__, codec, columns, lock
+from grand_pipeline import codec, columns
 from grand_pipeline.columns import ANNOTATION_SCHEMA, Column, Family, StageError
-from grand_pipeline.errors import WorkerError
 from grand_pipeline.plan import Plan
 from grand_pipeline.publish import annotation_rows
 from grand_pipeline.store import ANNOTATIONS, ERROR, Run
-from grand_pipeline.worker import Outcome
+from grand_pipeline.worker import Outcome, commit
 
 _PUBLISHED: tuple[Column[Any] | Family[Any], ...] = (
     columns.TAGS,
@@ -48,17 +47,8 @@ def publish_shard(run: Run, plan: Plan, shard: str, token: str) -> Outcome:
             if message is not None:
                 messages.append(StageError(step.key, message))
     rows = annotation_rows(images, values, errors)
-    if not lock.held_by(run.root, token):
-        raise WorkerError(f"run '{run.root}' has another driver; {shard} is not published")
     table = pa.Table.from_pylist([codec.encode(row) for row in rows], schema=ANNOTATION_SCHEMA)
-    footer = {
-        "fingerprint": plan.fingerprint,
-        "digest": run.shard_digest(shard),
-        "rows": str(len(rows)),
-        "attempt": token,
-        "package_version": __version__,
-    }
-    run.commit(ANNOTATIONS, shard, table, footer)
+    commit(run, ANNOTATIONS, shard, table, {"fingerprint": plan.fingerprint}, token)
     return Outcome(ANNOTATIONS, shard, len(rows), 0, 0, time.monotonic() - begun)
 
 

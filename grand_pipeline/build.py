@@ -48,9 +48,7 @@ def build(job: Job, watch: Watcher) -> Run:
     Raises UserError for a plan or input that can not work, before any work is done;
     TooManyFailedError when more images failed than `max_failed`.
     """
-    plan = resolved_plan(job.preset, job.until)
-    if job.address is None:
-        check_fits(plan, [this_machine()])
+    plan = _fitting_plan(job)
     if job.images:
         next(ingest.discover(job.images, skip=job.out))  # A mistyped folder leaves no run behind.
     with lock.hold(job.out) as token:
@@ -67,8 +65,11 @@ def build(job: Job, watch: Watcher) -> Run:
 
 
 def rerun(run: Run, key: str, job: Job, watch: Watcher) -> Run:
-    """Compute stage `key` and its descendants again, with `job.preset`."""
-    plan = resolved_plan(job.preset, job.until)
+    """Compute stage `key` and its descendants again, with `job.preset`.
+
+    Raises UserError for a plan that can not work, before anything is discarded.
+    """
+    plan = _fitting_plan(job)
     again = [*plan.descendants(key), ANNOTATIONS]
     with lock.hold(run.root):
         for step in again:
@@ -80,6 +81,17 @@ def rerun(run: Run, key: str, job: Job, watch: Watcher) -> Run:
 def resolved_plan(preset: settings.Preset, until: str | None = None) -> Plan:
     """The plan of a preset, cut at `until`."""
     return make_plan(settings.stages(preset), until)
+
+
+def _fitting_plan(job: Job) -> Plan:
+    """The job's plan. Raises PlanError when it is for this machine and this machine is too small.
+
+    A cluster's size is known, and checked, when Ray has been reached.
+    """
+    plan = resolved_plan(job.preset, job.until)
+    if job.address is None:
+        check_fits(plan, [this_machine()])
+    return plan
 
 
 def recorded_preset(run: Run) -> tuple[settings.Preset, str | None]:
@@ -169,15 +181,17 @@ def _ingest(run: Run, job: Job) -> None:
 
 
 def _execute(run: Run, plan: Plan, token: str, address: str | None, watch: Watcher) -> None:
-    done = Counter(task.step for task in runner.up_to_date(run, plan))
+    done = runner.up_to_date(run, plan)
+    finished = Counter(task.step for task in done)
+    shards = len(run.shards())
     keys = [*(step.key for step in plan.steps), ANNOTATIONS]
-    todo = {key: len(run.shards()) - done[key] for key in keys if done[key] < len(run.shards())}
+    todo = {key: shards - finished[key] for key in keys if finished[key] < shards}
     if not todo:
         return
     watch.phase("annotate")
     watch.begin(todo)
     with _ray(address, plan):
-        runner.execute(run, plan, token, watch.report)
+        runner.execute(run, plan, done, token, watch.report)
 
 
 @contextmanager

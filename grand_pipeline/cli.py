@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
@@ -257,7 +257,7 @@ def _refuse_photographs(images: Sequence[str]) -> None:
         )
 
 
-def _watched(work: Any) -> None:
+def _watched(work: Callable[[build.Watcher], object]) -> None:
     from grand_pipeline.progress import Progress
 
     with Progress() as progress:

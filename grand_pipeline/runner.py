@@ -6,7 +6,7 @@ whatever stops a run, the next one takes up what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from grand_pipeline.plan import Plan
 from grand_pipeline.pool import Pool
@@ -17,16 +17,17 @@ from grand_pipeline.worker import Outcome
 Report = Callable[[Outcome], None]
 
 
-def execute(run: Run, plan: Plan, token: str, report: Report) -> None:
+def execute(run: Run, plan: Plan, done: Iterable[Task], token: str, report: Report) -> None:
     """Bring every fragment of `plan` and the published rows up to date.
 
-    Ray must be initialised. Raises WorkerError when a stage can not be loaded or a worker keeps
-    dying; what was committed until then stays.
+    `done` are the tasks that need no work (see `up_to_date`). Ray must be initialised. Raises
+    WorkerError when a stage can not be loaded or a worker keeps dying; what was committed until
+    then stays.
     """
     parents = {step.key: step.parents for step in plan.steps}
     parents[ANNOTATIONS] = tuple(parents)
     pool = Pool(run, plan, token)
-    todo = Schedule(parents, run.shards(), up_to_date(run, plan))
+    todo = Schedule(parents, run.shards(), done)
     try:
         while not todo.finished:
             pool.dispatch(todo)
@@ -44,9 +45,10 @@ def up_to_date(run: Run, plan: Plan) -> list[Task]:
     """Committed tasks of `plan`; shelved fragments with the right fingerprint are taken back."""
     wanted = [(step.key, step.fingerprint) for step in plan.steps]
     wanted.append((ANNOTATIONS, plan.fingerprint))
+    shards = run.shards()
     return [
         Task(key, shard)
         for key, fingerprint in wanted
-        for shard in run.shards()
+        for shard in shards
         if run.state(key, shard, fingerprint) == "done" or run.restore(key, shard, fingerprint)
     ]

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ import pyarrow as pa
 from grand_pipeline import __version__, images, lock
 from grand_pipeline.columns import Column, ImageRow
 from grand_pipeline.errors import AnnotationError, GrandError, ImageError, WorkerError
+from grand_pipeline.ingest import content_id
 from grand_pipeline.plan import Step
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Row
@@ -58,17 +58,8 @@ def annotate_shard(run: Run, step: Step, model: Any, shard: str, token: str) -> 
     begun = time.monotonic()
     rows = run.shard_images(shard)
     results = _annotate(step, model, rows, _inputs(run, step, shard, len(rows)))
-    if not lock.held_by(run.root, token):
-        raise WorkerError(f"run '{run.root}' has another driver; {step.key}/{shard} is not written")
-    footer = {
-        "fingerprint": step.fingerprint,
-        "identity": step.identity,
-        "digest": run.shard_digest(shard),
-        "rows": str(len(rows)),
-        "attempt": token,
-        "package_version": __version__,
-    }
-    run.commit(step.key, shard, _table(step, rows, results), footer)
+    marks = {"fingerprint": step.fingerprint, "identity": step.identity}
+    commit(run, step.key, shard, _table(step, rows, results), marks, token)
     return Outcome(
         step=step.key,
         shard=shard,
@@ -79,12 +70,31 @@ def annotate_shard(run: Run, step: Step, model: Any, shard: str, token: str) -> 
     )
 
 
+def commit(
+    run: Run, key: str, shard: str, table: pa.Table, marks: Mapping[str, str], token: str
+) -> None:
+    """Publish a table of one row per image of `shard`, `marks` and provenance in its footer.
+
+    Raises WorkerError when the run has another driver by now.
+    """
+    if not lock.held_by(run.root, token):
+        raise WorkerError(f"run '{run.root}' has another driver; {key}/{shard} is not written")
+    footer = {
+        **marks,
+        "digest": run.shard_digest(shard),
+        "rows": str(table.num_rows),
+        "attempt": token,
+        "package_version": __version__,
+    }
+    run.commit(key, shard, table, footer)
+
+
 def _inputs(run: Run, step: Step, shard: str, count: int) -> list[dict[str, Any]]:
-    """Per image: input column -> plain value, plus the parents' failures under their keys."""
+    """Per image: input column -> plain value; null where the parent has none."""
     inputs: list[dict[str, Any]] = [{} for _ in range(count)]
     for parent in step.parents:
         names = [name for name, writer in step.inputs if writer == parent]
-        values = run.read(parent, shard, [*names, ERROR, SKIPPED])
+        values = run.read(parent, shard, names)
         for name in names:
             for row, value in zip(inputs, values[name], strict=True):
                 row[name] = value
@@ -139,7 +149,7 @@ def _record(row: ImageRow, given: Mapping[str, Any]) -> Record:
 
 def _open(row: ImageRow) -> Image:
     data = row.bytes if row.bytes is not None else images.read_bytes(row.uri)
-    if sha256(data).hexdigest()[:32] != row.image_id:
+    if content_id(data) != row.image_id:
         raise ImageError(f"'{row.uri}' has changed since it was ingested; build again to add it")
     return images.decode(data)
 

@@ -173,3 +173,11 @@ def times(run: Path) -> dict[Path, int]:
         for path in run.rglob("*.parquet")
         if ".shelf" not in path.parts
     }
+
+
+def test_a_rerun_that_can_not_fit_discards_nothing(world: Path) -> None:
+    before = times(world / "run")
+    with pytest.raises(SystemExit) as stop:
+        grand("rerun", "depth", "--run", world / "run", "--set", "depth.resources.gpus=99")
+    assert stop.value.code == 2
+    assert times(world / "run") == before

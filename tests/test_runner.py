@@ -45,7 +45,7 @@ def execute(run: Run, plan: Plan) -> list[Outcome]:
     outcomes: list[Outcome] = []
     with lock.hold(run.root) as token:
         publication.sweep(run.root)
-        runner.execute(run, plan, token, outcomes.append)
+        runner.execute(run, plan, runner.up_to_date(run, plan), token, outcomes.append)
     return outcomes
 
 
