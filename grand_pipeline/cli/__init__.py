@@ -1,0 +1,63 @@
+"""The `grand` command: the only room that sees every layer.
+
+One module per family of commands; this one lists them all and turns a user's mistake into a
+message.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+import typer
+
+from grand_pipeline import __version__
+from grand_pipeline.cli import look, measure, run
+from grand_pipeline.errors import GrandError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command("build")(run.build_command)
+app.command("rerun")(run.rerun)
+app.command("status")(run.status)
+app.command("plan")(run.plan)
+app.command("show")(look.show)
+app.command("stats")(look.stats)
+app.command("doctor")(look.doctor)
+
+picturebook_app = typer.Typer(no_args_is_help=True, help="The rendered world with exact truth.")
+picturebook_app.command("render")(measure.render_command)
+app.add_typer(picturebook_app, name="picturebook")
+
+eval_app = typer.Typer(no_args_is_help=True, help="Measure a run.")
+eval_app.command("labels")(measure.eval_labels)
+eval_app.command("failures")(measure.eval_failures)
+app.add_typer(eval_app, name="eval")
+
+# ClickException. Newer versions of typer carry a click of their own, older ones import it.
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Turn a folder of images into a grounded, richly annotated dataset."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. A user's mistake is one message on stderr and exit code 2, no traceback."""
+    try:
+        app(args=arguments, standalone_mode=False)
+    except GrandError as error:
+        typer.echo(f"grand: {error}", err=True)
+        sys.exit(error.exit_code)
+    except _UsageError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("grand: stopped; what was committed is kept, run again to go on", err=True)
+        sys.exit(130)

@@ -1,0 +1,48 @@
+"""Commands that look at a run or at the machine: show, stats, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grand_pipeline.cli.options import JsonOption, RunArgument, print_json
+from grand_pipeline.store import Run
+
+
+def show(
+    run: RunArgument,
+    image_ids: Annotated[list[str] | None, typer.Argument(metavar="[IMAGE_ID]...")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: RUN/show.")] = None,
+    limit: Annotated[int, typer.Option(help="At most this many pictures.")] = 100,
+) -> None:
+    """Write one annotated PNG per image and a contact sheet."""
+    from grand_pipeline.show import show as draw_run
+
+    folder = out or run / "show"
+    written = draw_run(Run.open(run), folder, image_ids or None, limit)
+    typer.echo(f"{len(written)} pictures in {folder}")
+
+
+def stats(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Counts and distributions of a run."""
+    from grand_pipeline import stats as statistics
+
+    opened = Run.open(run)
+    report = statistics.stats(opened.annotations(), opened.images())
+    if as_json:
+        print_json(report)
+    else:
+        typer.echo(statistics.text(report))
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what works on this machine and what does not, with the remedy."""
+    from grand_pipeline import doctor as doctor_module
+
+    checks = doctor_module.checks()
+    if as_json:
+        print_json([{k: getattr(c, k) for k in ("name", "ok", "detail", "remedy")} for c in checks])
+        return
+    typer.echo(doctor_module.text(checks))

@@ -1,0 +1,154 @@
+"""Commands that make a run: build, rerun, status, plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from grand_pipeline import build, plan_view, settings
+from grand_pipeline.cli.options import (
+    AddressOption,
+    JsonOption,
+    MaxFailedOption,
+    PresetOption,
+    RunArgument,
+    RunOption,
+    SetOption,
+    UntilOption,
+    console,
+    print_json,
+)
+from grand_pipeline.errors import UserError
+from grand_pipeline.store import Run
+
+DEFAULT_PRESET = "picturebook"
+
+
+def build_command(
+    images: Annotated[
+        list[str], typer.Option("--images", metavar="DIR|GLOB|URL", help="Images; repeatable.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run directory.")] = Path("run"),
+    preset: PresetOption = None,
+    until: UntilOption = None,
+    set_: SetOption = None,
+    address: AddressOption = None,
+    shard_size: Annotated[int, typer.Option(min=1, help="Images per shard.")] = 256,
+    max_failed: MaxFailedOption = None,
+    embed_images: Annotated[bool, typer.Option(help="Keep the image bytes in the run.")] = False,
+) -> None:
+    """Annotate a folder of images; what is already done is kept."""
+    chosen = settings.override(settings.load_preset(preset or DEFAULT_PRESET), set_ or [])
+    build.resolved_plan(chosen, until)
+    if preset is None:
+        _refuse_photographs(images)
+    job = build.Job(out, chosen, images, until, shard_size, embed_images, address, max_failed)
+    _watched(lambda watch: build.build(job, watch))
+    _summary(Run.open(out))
+
+
+def rerun(
+    stage: Annotated[str, typer.Argument(help="Stage key, for example open_detection.owl_vit.")],
+    run: RunOption,
+    set_: SetOption = None,
+    address: AddressOption = None,
+    max_failed: MaxFailedOption = None,
+) -> None:
+    """Compute a stage and its descendants again, and nothing else."""
+    opened = Run.open(run)
+    recorded, until = build.recorded_preset(opened)
+    chosen = settings.override(recorded, set_ or [])
+    job = build.Job(run, chosen, until=until, address=address, max_failed=max_failed)
+    _watched(lambda watch: build.rerun(opened, stage, job, watch))
+    _summary(opened)
+
+
+def status(run: RunArgument, as_json: JsonOption = False) -> None:
+    """What is done, stale, missing and failed, and why."""
+    opened = Run.open(run)
+    report = build.status(opened)
+    if as_json:
+        print_json(report)
+        return
+    table = Table("stage", "done", "stale", "missing", "failed images", title=str(run))
+    for key, counts in report["stages"].items():
+        states = ("done", "stale", "missing", "failed")
+        table.add_row(key, *(str(counts[state]) for state in states))
+    terminal = console()
+    terminal.print(table)
+    names = ("found", "annotated", "failed", "duplicate", "unreadable")
+    terminal.print(", ".join(f"{report[name]} {name}" for name in names))
+    for key, counts in report["stages"].items():
+        for reason in counts.get("why", []):
+            terminal.print(f"stale: {key}: {reason}", markup=False)
+    for row in opened.images():
+        if row.error is not None:
+            terminal.print(f"unreadable: {row.uri}: {row.error}", markup=False)
+    plan = build.resolved_plan(*build.recorded_preset(opened))
+    for key, failures in build.failed_images(opened, plan).items():
+        for image_id, message in failures.items():
+            terminal.print(f"failed: {key}: {image_id}: {message}", markup=False)
+
+
+def plan(
+    preset: Annotated[str, typer.Option(help="A preset or a TOML file.")] = DEFAULT_PRESET,
+    until: UntilOption = None,
+    set_: SetOption = None,
+    dot: Annotated[bool, typer.Option("--dot", help="Print Graphviz source.")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print Mermaid source.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the derived DAG: columns, models and resources of every stage."""
+    chosen = settings.override(settings.load_preset(preset), set_ or [])
+    resolved = build.resolved_plan(chosen, until)
+    if dot or mermaid:
+        typer.echo(plan_view.dot(resolved) if dot else plan_view.mermaid(resolved))
+        return
+    rows = plan_view.rows(resolved)
+    if as_json:
+        print_json({"preset": chosen.name, "stages": rows})
+        return
+    table = Table("level", "stage", "reads", "writes", "models", "cpus", "gpus", title=chosen.name)
+    for row in rows:
+        table.add_row(*(_cell(row[str(column.header)]) for column in table.columns))
+    for column in table.columns:
+        column.overflow = "fold"
+    console().print(table)
+
+
+def _refuse_photographs(images: Sequence[str]) -> None:
+    from grand_pipeline import ingest, novelty
+
+    verdict = novelty.looks_like_picturebook(ingest.sample(images))
+    if not verdict.ok:
+        raise UserError(
+            f"these images are not picture-book scenes ({verdict.describe()}), and no --preset was "
+            f"given. The default preset '{DEFAULT_PRESET}' knows only the rendered picture-book "
+            "world. For photographs name a preset or a TOML file of your own with --preset; to "
+            f"run the embedded models all the same say --preset {DEFAULT_PRESET}. Presets: "
+            f"{', '.join(settings.preset_names())}."
+        )
+
+
+def _watched(work: Callable[[build.Watcher], object]) -> None:
+    from grand_pipeline.progress import Progress
+
+    with Progress() as progress:
+        work(build.Watcher(progress.phase, progress.begin, progress.report))
+
+
+def _summary(run: Run) -> None:
+    report = build.status(run)
+    names = ("found", "annotated", "failed", "duplicate", "unreadable")
+    typer.echo(f"{run.root}: " + ", ".join(f"{report[name]} {name}" for name in names))
+    preset, _ = build.recorded_preset(run)
+    if preset.description:
+        typer.echo(f"preset {preset.name}: {preset.description}")
+
+
+def _cell(value: object) -> str:
+    return "\n".join(value) if isinstance(value, list) else str(value)
