@@ -1,4 +1,4 @@
-"""Render one scene: deterministic in (seed, index, size, held_out)."""
+"""Render one scene: deterministic in (seed, index) and the options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grand_pipeline.picturebook.scene import (
     sample,
 )
 from grand_pipeline.picturebook.sprites import sprite
-from grand_pipeline.picturebook.vocabulary import SCENES
+from grand_pipeline.picturebook.vocabulary import COLORS, SCENES
 
 Mask = npt.NDArray[np.bool_]
 
@@ -27,7 +27,9 @@ _SHADOW = (70, 66, 86)
 _SHADOW_STRENGTH = 70
 
 
-def render(seed: int, index: int, *, size: int = 256, held_out: bool = False) -> Scene:
+def render(
+    seed: int, index: int, *, size: int = 256, held_out: bool = False, unnamed: float = 0.0
+) -> Scene:
     """Draw picture `index` of the series `seed`, with its exact truth.
 
     Args:
@@ -35,12 +37,14 @@ def render(seed: int, index: int, *, size: int = 256, held_out: bool = False) ->
         index: number of the picture in the series.
         size: side of the square picture in pixels.
         held_out: also draw the pairs of `vocabulary.HELD_OUT` (never drawn without it).
+        unnamed: share of things in a tone without a name (`vocabulary.UNNAMED`); their colour in
+            the truth is None. For training only.
     """
     rng = np.random.default_rng([seed, index])
     kinds = tuple(SCENES)
     kind = kinds[int(rng.integers(len(kinds)))]
     ground = make_ground(kind, rng, size)
-    placed = sample(kind, ground, rng, held_out)
+    placed = sample(kind, ground, rng, held_out, unnamed)
     sprites = [_scaled(p) for p in placed]
     items, shown = _visible(placed, sprites, size)
     return _assemble((seed, index, kind), _compose(ground, items), ground, items, shown)
@@ -164,7 +168,8 @@ def _assemble(
         depth[y0:y1, x0:x1][look.mask] = np.float32(item.depth)
         box = (float(look.box[0]), float(look.box[1]), float(look.box[2]), float(look.box[3]))
         near = float(np.float32(item.depth))
-        thing = SceneObject(len(objects), item.name, item.color, "thing", box, near, look.share)
+        color = item.color if item.color in COLORS else None
+        thing = SceneObject(len(objects), item.name, color, "thing", box, near, look.share)
         objects.append(thing)
     objects += _stuff_objects(ids, depth, ground, len(objects))
     return Scene(*name, np.array(image), ids, depth, tuple(objects))

@@ -14,6 +14,7 @@ from grand_pipeline.picturebook.vocabulary import (
     allowed_colors,
     held_out_colors,
     names_in,
+    unnamed_colors,
 )
 
 MIN_OBJECTS, MAX_OBJECTS = 4, 8
@@ -89,7 +90,10 @@ def _weights(kind: str) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
     return names, raw / raw.sum()
 
 
-def _color(name: str, rng: np.random.Generator, held_out: bool) -> str:
+def _color(name: str, rng: np.random.Generator, held_out: bool, unnamed: float) -> str:
+    if unnamed and rng.random() < unnamed:
+        tones = unnamed_colors(name)
+        return tones[int(rng.integers(len(tones)))]
     unseen = held_out_colors(name)
     pick = rng.random()
     if held_out and unseen and pick < 0.5:
@@ -162,7 +166,9 @@ def _crowded(box: tuple[int, int, int, int], placed: list[Placed], limit: float)
     return False
 
 
-def sample(kind: str, ground: Ground, rng: np.random.Generator, held_out: bool) -> list[Placed]:
+def sample(
+    kind: str, ground: Ground, rng: np.random.Generator, held_out: bool, unnamed: float = 0.0
+) -> list[Placed]:
     """Draw the things of a scene, far to near; no crowd of more than a limited overlap."""
     wanted = int(rng.integers(MIN_OBJECTS, MAX_OBJECTS + 1))
     limit = float(rng.uniform(0.12, 0.36))
@@ -170,10 +176,10 @@ def sample(kind: str, ground: Ground, rng: np.random.Generator, held_out: bool) 
     placed: list[Placed] = []
     for _ in range(4 * wanted):
         name = names[int(rng.choice(len(names), p=weights))]
-        color = _color(name, rng, held_out)
+        color = _color(name, rng, held_out, unnamed)
         if placed and rng.random() < 0.16:
             name = placed[-1].name
-            color = placed[-1].color if rng.random() < 0.6 else _color(name, rng, held_out)
+            color = placed[-1].color if rng.random() < 0.6 else _color(name, rng, held_out, unnamed)
         if sum(p.name == name for p in placed) >= MAX_ALIKE:
             continue
         shade, flip = int(rng.integers(SHADES)), bool(rng.random() < 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import dist
 
 Rgb = tuple[int, int, int]
 
@@ -19,6 +20,27 @@ COLORS: dict[str, Rgb] = {
     "white": (247, 247, 243),
     "gray": (142, 146, 151),
 }
+
+UNNAMED: dict[str, Rgb] = {
+    "teal": (0, 128, 128),
+    "cyan": (70, 205, 215),
+    "magenta": (205, 35, 140),
+    "maroon": (105, 20, 50),
+    "beige": (222, 200, 160),
+    "lavender": (195, 175, 240),
+    "navy": (22, 36, 110),
+    "mint": (150, 225, 180),
+    "salmon": (240, 140, 115),
+    "tan": (196, 150, 100),
+    "lime": (170, 220, 50),
+    "plum": (95, 40, 95),
+    "rose": (205, 100, 115),
+    "khaki": (175, 165, 95),
+    "slate": (85, 100, 125),
+}
+"""Tones that no colour word of the world names: in training they part shape from colour."""
+
+_APART = 95.0  # RGB distance from which a tone does not remind of a held-out colour
 
 STUFF: tuple[str, ...] = ("sky", "grass", "sand", "water", "road", "wall", "floor")
 
@@ -151,6 +173,12 @@ def allowed_colors(name: str, *, held_out: bool) -> tuple[str, ...]:
 def held_out_colors(name: str) -> tuple[str, ...]:
     """The colours of a class that training never sees."""
     return tuple(c for c in COLORS if (name, c) in HELD_OUT)
+
+
+def unnamed_colors(name: str) -> tuple[str, ...]:
+    """The unnamed tones that a thing may have: those far from the colours it is never seen in."""
+    unseen = [COLORS[c] for c in held_out_colors(name)]
+    return tuple(t for t, rgb in UNNAMED.items() if all(dist(rgb, c) >= _APART for c in unseen))
 
 
 def names_in(scene: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -16,7 +17,9 @@ from grand_pipeline.picturebook.vocabulary import (
     SCENES,
     STUFF,
     THINGS,
+    UNNAMED,
     allowed_colors,
+    unnamed_colors,
 )
 
 
@@ -167,3 +170,16 @@ def test_sprites_fill_their_canvas() -> None:
             solid = np.asarray(sprite(name, "blue", shade))[..., 3] >= 128
             rows, columns = solid.any(axis=1), solid.any(axis=0)
             assert rows.mean() > 0.93 and columns.mean() > 0.9, name
+
+
+def test_unnamed_tones_part_shape_from_color() -> None:
+    """Things in a tone without a name have no colour in the truth, and are far from what is held
+    out; without the option the pictures stay as they were."""
+    scenes = [render(5, index, unnamed=0.5) for index in range(6)]
+    colors = [thing.color for scene in scenes for thing in scene.things]
+    assert None in colors and set(colors) - {None} <= set(COLORS)
+    assert not any((t.name, t.color) in HELD_OUT for scene in scenes for t in scene.things)
+    for name, color in HELD_OUT:
+        near = [math.dist(UNNAMED[tone], COLORS[color]) for tone in unnamed_colors(name)]
+        assert near and min(near) >= 95
+    assert np.array_equal(render(5, 0, unnamed=0.0).image, render(5, 0).image)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from grand_pipeline.picturebook.sprites import animals, items, places, vehicles
 from grand_pipeline.picturebook.sprites.pen import Pen, Rgb, mix
-from grand_pipeline.picturebook.vocabulary import COLORS
+from grand_pipeline.picturebook.vocabulary import COLORS, UNNAMED
 
 SPRITE_PIXELS = 144  # longer side of a cached sprite
 SHADES = 3  # every colour comes in this many tones
@@ -55,15 +55,15 @@ def aspect(name: str) -> tuple[float, float]:
     return width / 100, height / 100
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=2400)
 def sprite(name: str, color: str, shade: int) -> Image.Image:
-    """The picture of a class in a colour, mode RGBa; do not change it, it is shared.
+    """The picture of a class in a colour or tone, mode RGBa; do not change it, it is shared.
 
     `shade` (0 .. SHADES - 1) is the tone of the colour: a little darker, plain, a little lighter.
     """
     width, height, draw = DRAWINGS[name]
     pen = Pen(width, height, SPRITE_PIXELS)
-    tone = COLORS[color]
+    tone = COLORS[color] if color in COLORS else UNNAMED[color]
     if shade != 1:
         tone = mix(tone, (0, 0, 0) if shade == 0 else (255, 255, 255), 0.08)
     draw(pen, tone)

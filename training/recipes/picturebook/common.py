@@ -26,6 +26,7 @@ from training.recipes.picturebook.text import COLOR_NAMES, NAMES
 SIDE = 256
 SLOTS = 16  # most objects (things and stuff) of a scene
 TRAIN_SEED, EVAL_SEED = 1_000, 2_000
+UNNAMED = 0.25  # share of things in a tone without a name: what parts shape from colour
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 CHECKPOINTS = Path(__file__).parents[3] / "grand_pipeline" / "picturebook" / "checkpoints"
@@ -99,7 +100,7 @@ class Pool:
         where = [index % self.count for index in indices]
         for index in where:
             if not self.done[index]:
-                for name, value in scene_arrays(render(self.seed, index)).items():
+                for name, value in scene_arrays(render(self.seed, index, unnamed=UNNAMED)).items():
                     self.arrays[name][index] = value
                 self.done[index] = 1
         return Arrays(**{name: np.stack([a[i] for i in where]) for name, a in self.arrays.items()})

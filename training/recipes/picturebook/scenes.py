@@ -48,7 +48,12 @@ def eval_scenes(count: int, *, held_out: bool = False) -> list[Scene]:
     return [render(EVAL_SEED, i, held_out=held_out) for i in range(count)]
 
 
-_recent = lru_cache(maxsize=3000)(render)
+UNNAMED = 0.25  # share of things in a tone without a name: what parts shape from colour
+
+
+@lru_cache(maxsize=3000)
+def _recent(seed: int, index: int) -> Scene:
+    return render(seed, index, unnamed=UNNAMED)
 
 
 def draw_scenes(count: int, step: int, rng: np.random.Generator, fresh: float) -> list[Scene]:
