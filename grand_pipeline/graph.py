@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from grand_pipeline.types import LAYERS, Landmark, PhraseLink, Relation
@@ -22,10 +23,35 @@ class GraphNode:
 
 
 @dataclass(frozen=True)
-class SceneGraph:
-    """Objects in depth layers and groups, captions, grounded phrases, relations, landmark.
+class Entry:
+    """Alike objects of one group: of equal label, attribute and links.
 
-    The hierarchy of the GLaMM supplement (A.4). `text()` is what a language model reads.
+    `links` are the predicates and objects of the relations whose subject they are.
+    """
+
+    nodes: tuple[GraphNode, ...]
+    links: tuple[tuple[str, GraphNode], ...]
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The ids of the objects, in the graph's order."""
+        return tuple(node.object_id for node in self.nodes)
+
+    def text(self) -> str:
+        """`[2] cat (white) on [5] sand, left of [1] ball`."""
+        node = self.nodes[0]
+        attribute = f" ({node.attribute})" if node.attribute else ""
+        links = ", ".join(f"{said} {_refs((to.object_id,))} {to.label}" for said, to in self.links)
+        return f"{_refs(self.ids)} {node.label}{attribute}{' ' if links else ''}{links}"
+
+
+@dataclass(frozen=True)
+class SceneGraph:
+    """Objects in depth layers and groups, relations, captions, grounded phrases, landmark.
+
+    The hierarchy of the GLaMM supplement (A.4), with its relations beside the objects.
+    `counted` holds the ids of the things of each class (see `by_label`).
+    `text()` is what a language model reads.
     """
 
     nodes: tuple[GraphNode, ...]
@@ -33,33 +59,65 @@ class SceneGraph:
     phrases: tuple[PhraseLink, ...] = ()
     relations: tuple[Relation, ...] = ()
     landmark: Landmark | None = None
+    counted: tuple[tuple[int, ...], ...] = ()
+
+    def layers(self) -> dict[str, dict[int, tuple[Entry, ...]]]:
+        """Layer -> group number -> entries; near layers first, no empty layer.
+
+        Relations whose object is no node of the graph are left out.
+        """
+        links: dict[int, list[tuple[str, GraphNode]]] = {}
+        table = {node.object_id: node for node in self.nodes}
+        for relation in self.relations:
+            if relation.object in table:
+                said = (relation.predicate, table[relation.object])
+                links.setdefault(relation.subject, []).append(said)
+        found: dict[str, dict[int, tuple[Entry, ...]]] = {}
+        for layer in LAYERS:
+            inside = [node for node in self.nodes if node.layer == layer]
+            for group in sorted({node.group for node in inside}):
+                members = [node for node in inside if node.group == group]
+                found.setdefault(layer, {})[group] = _entries(members, links)
+        return found
 
     def text(self) -> str:
         """The graph as plain text, near layers first; objects are referred to as `[id]`."""
         lines: list[str] = []
-        for layer in LAYERS:
-            inside = [node for node in self.nodes if node.layer == layer]
-            if inside:
-                lines.append(f"{layer}:")
-            for group in sorted({node.group for node in inside}):
-                names = (_node_text(node) for node in inside if node.group == group)
-                lines.append(f"- group {group}: {', '.join(names)}")
+        for layer, groups in self.layers().items():
+            lines.append(f"{layer}:")
+            for group, entries in groups.items():
+                lines.append(f"- group {group}: {'; '.join(entry.text() for entry in entries)}")
+        if self.counted:
+            labels = {node.object_id: node.label for node in self.nodes}
+            lines.append("Counts:")
+            lines += [f"- {len(ids)} {labels[ids[0]]} {_refs(ids)}" for ids in self.counted]
         if self.captions:
             lines += ["Captions:", *(f"- {text}" for text in self.captions)]
         if self.phrases:
             lines += ["Phrases:", *(f"- {p.text} {_refs(p.object_ids)}" for p in self.phrases)]
-        if self.relations:
-            lines.append("Relations:")
-            lines += [f"- [{r.subject}] {r.predicate} [{r.object}]" for r in self.relations]
         if self.landmark is not None:
             lines.append(f"Landmark: {self.landmark.category}, {self.landmark.fine_category}")
         return "\n".join(lines)
 
 
-def _node_text(node: GraphNode) -> str:
-    attribute = f" ({node.attribute})" if node.attribute else ""
-    return f"[{node.object_id}] {node.label}{attribute}"
+def by_label(things: Iterable[GraphNode]) -> tuple[tuple[int, ...], ...]:
+    """The ids of the things of each label, in the given order."""
+    labels: dict[str, list[int]] = {}
+    for thing in things:
+        labels.setdefault(thing.label, []).append(thing.object_id)
+    return tuple(tuple(ids) for ids in labels.values())
+
+
+def _entries(
+    nodes: list[GraphNode], links: dict[int, list[tuple[str, GraphNode]]]
+) -> tuple[Entry, ...]:
+    """The nodes of a group, alike ones together, each kind where its first one stands."""
+    alike: dict[tuple[str, str, tuple[tuple[str, GraphNode], ...]], list[GraphNode]] = {}
+    for node in nodes:
+        own = tuple(links.get(node.object_id, ()))
+        alike.setdefault((node.label, node.attribute, own), []).append(node)
+    return tuple(Entry(tuple(same), own) for (_, _, own), same in alike.items())
 
 
 def _refs(ids: tuple[int, ...]) -> str:
-    return " ".join(f"[{i}]" for i in ids)
+    return "".join(f"[{i}]" for i in ids)

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 from grand_pipeline.types import LAYERS
 
-_BLOCKS = ("Phrases:", "Captions:", "Relations:")
+_BLOCKS = ("Phrases:", "Captions:", "Counts:")
 """Headers of the blocks that are given up, in this order, before any object is."""
-
-
-Block = Literal["phrases", "captions", "relations"]
-
-
-def without(text: str, blocks: Collection[Block]) -> str:
-    """The text of a scene graph without whole blocks."""
-    lines = text.split("\n")
-    gone = {f"{block.capitalize()}:" for block in blocks}
-    headers = _headers(lines)
-    return "\n".join(line for n, line in enumerate(lines) if lines[headers[n]] not in gone)
 
 
 def shortened(text: str, drop: int) -> str:
     """The text of a scene graph without its `drop` least important lines.
 
-    Lines go one by one: phrases, captions, relations, each from the last to the first, then the
-    groups of objects from far to near. The landmark, and lines of any other kind, stay. A header
+    Lines go one by one: phrases, captions, counts, each from the last to the first, then the groups
+    of objects from far to near. The landmark, and lines of any other kind, stay. A header
     goes with the last line under it. Dropping more lines than can go drops all that can.
     """
     lines = text.split("\n")

@@ -94,4 +94,4 @@ def test_examples_refer_to_objects_of_their_graph_only(name: str) -> None:
         answer = parse(example.answer)
         ids = {i for piece in answer.marked for i in piece.ids or ()}
         assert answer.clean and ids
-        assert all(f"[{i}] " in graph for i in ids)
+        assert all(f"[{i}]" in graph for i in ids)

@@ -85,10 +85,15 @@ def _relations(
 ) -> Iterator[Claim]:
     listed = triples(truth)
     thing: Mention | None = None
+    related = False
     for before, second in pairwise(mentions):
-        # "A dog on the grass in front of a car": the dog is in front, not the grass.
-        thing = before if before.kind != "stuff" else thing
-        words = _BETWEEN.match(text[before.end : second.start])
+        between = text[before.end : second.start]
+        # "A dog on the grass in front of a car": the dog is in front, not the grass. "A dog left of
+        # a cat, in front of a car": the dog again, which the comma goes back to.
+        back = related and between.lstrip().startswith(",")
+        thing = before if before.kind != "stuff" and not back else thing
+        words = _BETWEEN.match(between)
+        related = words is not None
         if words is None or thing is None or "." in text[thing.end : second.start]:
             continue
         first = thing

@@ -22,7 +22,7 @@ from grand_pipeline.columns import (
 )
 from grand_pipeline.errors import UserError
 from grand_pipeline.geometry import rle_encode
-from grand_pipeline.graph import GraphNode, SceneGraph
+from grand_pipeline.graph import GraphNode, SceneGraph, by_label
 from grand_pipeline.ingest import content_id
 from grand_pipeline.picturebook import language
 from grand_pipeline.picturebook.relations import scene_relations
@@ -143,7 +143,9 @@ def annotation(scene: Scene, row: ImageRow) -> Annotation:
         if o.layer is not None and o.group is not None
     )
     texts = tuple(c.text for c in captions)
-    graph = SceneGraph(nodes, texts, phrases, relations, landmark)
+    things = {o.id for o in objects if o.kind == "thing"}
+    counted = by_label(node for node in nodes if node.object_id in things)
+    graph = SceneGraph(nodes, texts, phrases, relations, landmark, counted)
     return Annotation(
         image_id=row.image_id,
         uri=row.uri,

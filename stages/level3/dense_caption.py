@@ -11,7 +11,6 @@ from grand_pipeline.columns import DENSE_DRAFT, SCENE_GRAPH
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from stages import chat
-from stages.graph_text import Block, without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +24,6 @@ class DenseCaption(Stage[chat.Chat]):
 
     prompt: str = "dense_caption/default"
     """Folder under `prompts/`; its user template has the one field `graph`."""
-
-    omit: tuple[Block, ...] = ()
-    """Blocks of the graph that this model does not get to read: "captions", "phrases",
-    "relations". For models too small to use them."""
 
     dtype: chat.Dtype = "float32"
     """Precision of the weights; bfloat16 halves the memory on a GPU that has it."""
@@ -61,7 +56,7 @@ class DenseCaption(Stage[chat.Chat]):
         drafts = chat.describe(
             model,
             library.load(self.prompt),
-            [without(record[SCENE_GRAPH], self.omit) for record in records],
+            [record[SCENE_GRAPH] for record in records],
             self.max_new_tokens,
             self.model,
         )

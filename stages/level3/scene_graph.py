@@ -18,7 +18,7 @@ from grand_pipeline.columns import (
     RELATIONS,
     SCENE_GRAPH,
 )
-from grand_pipeline.graph import EMPTY, GraphNode, SceneGraph
+from grand_pipeline.graph import EMPTY, GraphNode, SceneGraph, by_label
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import LAYERS, Attribute, Instance, PhraseLink, Relation
@@ -51,6 +51,9 @@ class SceneGraphStage(Stage[None]):
     relations: bool = True
     """Whether the relations are part of the text."""
 
+    counts: bool = True
+    """Whether the text says how many things there are of each class."""
+
     landmark: bool = True
     """Whether the scene category is part of the text."""
 
@@ -61,7 +64,7 @@ class SceneGraphStage(Stage[None]):
     """Phrases in the text, in caption order."""
 
     max_relations: int = 60
-    """Relations in the text, in their stored order."""
+    """Relations in the text, places on stuff first, then in their stored order."""
 
     @property
     def reads(self) -> Reads:
@@ -94,6 +97,7 @@ class SceneGraphStage(Stage[None]):
         """The scene graph of one image; nodes in id order."""
         nodes = self.nodes(record)
         ids = frozenset(node.object_id for node in nodes)
+        stuff = frozenset(i.id for i in record[INSTANCES] if i.kind == "stuff")
         captions = (caption.text.strip() for caption in record[GROUNDED_CAPTIONS])
         return SceneGraph(
             nodes=nodes,
@@ -101,9 +105,10 @@ class SceneGraphStage(Stage[None]):
             if self.captions
             else (),
             phrases=_phrases(record[LINKS], ids)[: self.max_phrases] if self.phrases else (),
-            relations=_relations(record[RELATIONS], ids)[: self.max_relations]
+            relations=_relations(record[RELATIONS], ids, stuff)[: self.max_relations]
             if self.relations
             else (),
+            counted=by_label(n for n in nodes if n.object_id not in stuff) if self.counts else (),
             landmark=record[LANDMARK] if self.landmark else None,
         )
 
@@ -174,11 +179,13 @@ def _phrases(links: tuple[PhraseLink, ...], ids: frozenset[int]) -> tuple[Phrase
     return tuple(PhraseLink(text, found, source[text]) for text, found in merged.items())
 
 
-def _relations(relations: tuple[Relation, ...], ids: frozenset[int]) -> tuple[Relation, ...]:
-    """Relations between objects in the graph, each fact once."""
+def _relations(
+    relations: tuple[Relation, ...], ids: frozenset[int], stuff: frozenset[int]
+) -> tuple[Relation, ...]:
+    """Relations between objects in the graph, each fact once, places on stuff first."""
     facts = {
         (r.subject, r.predicate, r.object): r
         for r in reversed(relations)
         if r.subject in ids and r.object in ids
     }
-    return tuple(reversed(facts.values()))
+    return tuple(sorted(reversed(facts.values()), key=lambda r: r.object not in stuff))

@@ -14,7 +14,7 @@ from tests.tiny.chats import Parrot, bare_llama, byte_tokenizer, llama, strict_l
 from tests.tiny.checkpoints import Builder, checkpoint
 
 PROMPT = Prompt("t", "Be short.", "{graph}", (Example((("graph", "G"),), "A"),))
-GRAPH = "Foreground:\n- group 0: [0] cat\nRelations:\n- [0] on [1]\n- [0] in [1]"
+GRAPH = "Foreground:\n- group 0: [0] cat\nCaptions:\n- cats on mats\n- cats in mats"
 
 
 def turns(*contents: str) -> list[prompts.Message]:
@@ -27,12 +27,12 @@ def test_the_stored_prompt_is_what_the_model_read() -> None:
     (told,) = chat.describe(parrot, PROMPT, [GRAPH], 5, "parrot")
     assert parrot.asked == [told.prompt]
     assert told.prompt.startswith("system: Be short.\nuser: G\nassistant: A\nuser: Foreground:")
-    assert (told.answer, told.source, told.finish_reason) == ("- [0] in [1]", "parrot", "stop")
+    assert (told.answer, told.source, told.finish_reason) == ("- cats in mats", "parrot", "stop")
 
 
 @pytest.mark.parametrize(
     ("words", "last"),
-    [(23, "- [0] in [1]"), (22, "- [0] on [1]"), (18, "- group 0: [0] cat"), (8, "")],
+    [(23, "- cats in mats"), (22, "- cats on mats"), (18, "- group 0: [0] cat"), (8, "")],
 )
 def test_a_long_graph_loses_whole_lines_just_as_many_as_needed(words: int, last: str) -> None:
     parrot = Parrot(context_length=words + 5)

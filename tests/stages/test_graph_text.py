@@ -6,18 +6,20 @@ import pytest
 
 from grand_pipeline.graph import GraphNode, SceneGraph
 from grand_pipeline.types import Landmark, PhraseLink, Relation
-from stages.graph_text import droppable, shortened, without
+from stages.graph_text import droppable, shortened
 
 GRAPH = SceneGraph(
     nodes=(
         GraphNode(0, "cat", "red", "Foreground", 0),
         GraphNode(1, "dog", "", "Foreground", 1),
-        GraphNode(2, "tree", "", "Background", 2),
+        GraphNode(2, "dog", "", "Background", 2),
+        GraphNode(3, "cat", "", "Background", 2),
     ),
-    captions=("a red cat", "Relations: none"),
+    captions=("a red cat", "Counts: none"),
     phrases=(PhraseLink("a red cat", (0,), "blip"), PhraseLink("a dog", (1,), "blip")),
-    relations=(Relation(0, "left of", 1, "geometry"), Relation(1, "on", 2, "geometry")),
+    relations=(Relation(0, "left of", 1, "geometry"),),
     landmark=Landmark("Outdoor scene", "Rural", "siglip"),
+    counted=((0, 3), (1, 2)),
 ).text()
 LINES = GRAPH.split("\n")
 
@@ -28,13 +30,13 @@ def test_lines_go_in_the_stated_order_and_headers_with_their_last_line() -> None
     assert steps == [
         ["- a dog [1]"],
         ["- a red cat [0]", "Phrases:"],
-        ["- Relations: none"],
+        ["- Counts: none"],
         ["- a red cat", "Captions:"],
-        ["- [1] on [2]"],
-        ["- [0] left of [1]", "Relations:"],
-        ["- group 2: [2] tree", "Background:"],
+        ["- 2 dog [1][2]"],
+        ["- 2 cat [0][3]", "Counts:"],
+        ["- group 2: [2] dog; [3] cat", "Background:"],
         ["- group 1: [1] dog"],
-        ["- group 0: [0] cat (red)", "Foreground:"],
+        ["- group 0: [0] cat (red) left of [1] dog", "Foreground:"],
     ]
     assert shortened(GRAPH, 99) == "Landmark: Outdoor scene, Rural"
 
@@ -44,16 +46,6 @@ def test_what_stays_keeps_its_order_and_is_whole(drop: int) -> None:
     kept = shortened(GRAPH, drop).split("\n")
     places = [LINES.index(line) for line in kept]
     assert places == sorted(places)
-
-
-def test_whole_blocks_can_be_left_out() -> None:
-    kept = without(GRAPH, ("captions", "relations")).split("\n")
-    gone = [line for line in LINES if line not in kept]
-    assert gone == [
-        *("Captions:", "- a red cat", "- Relations: none"),
-        *("Relations:", "- [0] left of [1]", "- [1] on [2]"),
-    ]
-    assert without(GRAPH, ()) == GRAPH
 
 
 def test_foreign_text_is_left_alone() -> None:

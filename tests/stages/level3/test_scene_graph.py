@@ -60,15 +60,16 @@ VALUES: dict[Column[Any], Any] = {
     LANDMARK: Landmark("Outdoor scene", "Rural", "siglip"),
 }
 FULL = """Foreground:
-- group 0: [0] car (red), [1] dog
+- group 0: [0] car (red) left of [1] dog; [1] dog
 Background:
 - group 1: [2] sky
+Counts:
+- 1 car [0]
+- 1 dog [1]
 Captions:
 - a red car
 Phrases:
-- a red car [0] [1]
-Relations:
-- [0] left of [1]
+- a red car [0][1]
 Landmark: Outdoor scene, Rural"""
 
 
@@ -87,8 +88,9 @@ def test_the_whole_text() -> None:
     ("block", "gone"),
     [
         ("captions", ("Captions:", "- a red car\n")),
-        ("phrases", ("Phrases:", "[0] [1]")),
-        ("relations", ("Relations:", "left of")),
+        ("phrases", ("Phrases:", "[0][1]")),
+        ("relations", ("left of",)),
+        ("counts", ("Counts:", "- 1 car [0]")),
         ("landmark", ("Landmark:",)),
         ("stuff", ("Background:", "sky")),
     ],
@@ -115,7 +117,7 @@ def test_floating_objects_only_without_voted_ones() -> None:
 
 
 def test_objects_below_the_least_score_are_left_out() -> None:
-    assert "- group 0: [0] car (red), [1] dog" in text(min_score=0.8)
+    assert "- group 0: [0] car (red) left of [1] dog; [1] dog" in text(min_score=0.8)
     assert "sky" not in text(min_score=0.8)
     born = Instance(6, "object", "thing", (0, 0, 9, 9), None, "kite")
     assert "[6] kite" in text({INSTANCES: (born,)}, min_score=0.9)
@@ -132,7 +134,18 @@ def test_nodes_with_attributes_come_first_then_the_largest() -> None:
 def test_limits_of_phrases_and_relations() -> None:
     short = text(max_phrases=0, max_relations=0)
     assert "Phrases:" not in short
-    assert "Relations:" not in short
+    assert "left of" not in short
+
+
+def test_places_come_before_other_relations() -> None:
+    both = (Relation(0, "left of", 1, "geometry"), Relation(0, "in", 2, "geometry"))
+    assert "[0] car (red) in [2] sky, left of [1] dog" in text({RELATIONS: both})
+    assert "[0] car (red) in [2] sky; " in text({RELATIONS: both}, max_relations=1)
+
+
+def test_things_are_counted_by_their_assigned_label_and_stuff_is_not() -> None:
+    dogs = {ASSIGNED: (AssignedLabel(0, "dog", 1.0), AssignedLabel(1, "dog", 1.0))}
+    assert "Counts:\n- 2 dog [0][1]\nCaptions:" in text(dogs)
 
 
 def test_an_image_with_nothing_still_has_a_text() -> None:
@@ -144,4 +157,4 @@ def test_an_image_with_nothing_still_has_a_text() -> None:
 
 
 def test_an_object_without_placement_is_in_the_foreground() -> None:
-    assert text({PLACEMENTS: ()}).startswith("Foreground:\n- group 0: [0] car (red), [1] dog")
+    assert text({PLACEMENTS: ()}).startswith("Foreground:\n- group 0: [0] car (red)")

@@ -14,18 +14,11 @@ GRAPH = "Foreground:\n- group 0: [0] cat (red)"
 
 def test_one_generation_per_record_in_order() -> None:
     stage = Context(model="parrot", prompt="context/picturebook")
-    records = [record_of({SCENE_GRAPH: f"{GRAPH}, [{n}] dog"}) for n in (1, 2)]
+    records = [record_of({SCENE_GRAPH: f"{GRAPH}; [{n}] dog"}) for n in (1, 2)]
     rows = stage.annotate(Parrot(), records)
     assert [row[CONTEXT].answer[-7:] for row in rows] == ["[1] dog", "[2] dog"]
     assert {row[CONTEXT].source for row in rows} == {"parrot"}
     assert all(set(row) == set(stage.writes) for row in rows)
-
-
-def test_blocks_can_be_kept_from_the_model() -> None:
-    parrot = Parrot()
-    stage = Context(model="parrot", prompt="context/picturebook", omit=("relations",))
-    stage.annotate(parrot, [record_of({SCENE_GRAPH: f"{GRAPH}\nRelations:\n- [0] on [1]"})])
-    assert parrot.asked[0].endswith(GRAPH)
 
 
 def test_a_real_model_answers_within_its_limit() -> None:

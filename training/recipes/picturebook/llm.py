@@ -1,6 +1,6 @@
 """Train the embedded language model: scene graph in, dense caption or general knowledge out.
 
-    python -m training.recipes.picturebook.llm --minutes 40 --out runs/llm --export DIR
+    python -m training.recipes.picturebook.llm --out RUN --export DIR
 
 A real `LlamaForCausalLM` in miniature, with its own byte-level tokenizer and chat template. It
 learns from random scene graphs, asked through the prompts that the stages use. Copying is what
@@ -9,30 +9,31 @@ it must learn (class, colour and id of every object), so graphs are short at fir
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import prompts
 from grand_pipeline.graph import EMPTY, SceneGraph
+from grand_pipeline.picturebook.lexicon import NUMBERS
 from grand_pipeline.picturebook.storyteller import context, dense_caption
 from grand_pipeline.picturebook.vocabulary import THINGS
-from training.recipes.picturebook.common import export_model, machine, one_thread
-from training.recipes.picturebook.fit import Schedule, fit, restore
-from training.recipes.picturebook.graphs import MOST_IDS, cut, random_graph
+from grand_pipeline.relations import PREDICATES
+from training.recipes.picturebook import recipe
+from training.recipes.picturebook.graphs import MOST_IDS, random_graph
 from training.recipes.picturebook.llm_scores import scores
+from training.recipes.picturebook.recipe import Phase, Recipe
+from training.recipes.picturebook.state import Schedule
 
 PAD, USER, ASSISTANT, END = "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"
 TEMPLATE = (
@@ -43,22 +44,25 @@ TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}" + ASSISTANT + "{% endif %}"
 )  # fmt: skip
-# A piece is what can become one token: an id with its brackets, an opening tag with its article,
-# a bullet with its group, a word with the blank before it (and the one before a tag or an id).
+# A piece is what can become one token: an id with its brackets, an opening tag with its article
+# and the words before it, a predicate, a bullet with its group, a word with the blank before it.
+_PREDICATE = f",? (?:{'|'.join(PREDICATES)}) "
 PIECES = "|".join(
     (
-        r"\n?- group \d+: ", r"\n- ", r"\n?[A-Z][A-Za-z ]*:", r"\[\d+\]", r"<p>\w+", r"</p>",
-        r" ?\(\w+\)", r" ?[A-Za-z]+(?: (?=[<\[]))?", r"[,.] ?", r"\s+", r"\d", r"[^\w\s]",
+        r"\n?- group \d+: ", r"\n- ", r"\n?[A-Z][A-Za-z ]*:", r"\[\d+\]",
+        rf"(?:{_PREDICATE}|; | we see | are | and )?<p>\w+", rf"{_PREDICATE}(?=\[)", r"</p>",
+        r"In the \w+", r" ?\(\w+\)", r" ?[A-Za-z]+", r"[,.;] ?", r"\s+", r"\d", r"[^\w\s]",
     )
 )  # fmt: skip
-VOCABULARY = 1200
 CONTEXT_LENGTH = 1024
-GROWN = 3000  # steps until graphs have their full size
-HEAD = 32
+MOST_OBJECTS = 13  # of a graph
+GROWN = 1500  # steps until graphs have their full size
+HEAD = 16
+LOOK_BACK = (1, 1, 2, 2, 3, 4, 5, 6)  # tokens, one distance per head of the first layer
 IGNORED = -100
 DENSE, CONTEXT = "dense_caption/picturebook", "context/picturebook"
 TASKS = (DENSE, CONTEXT)
-SHARES = (0.85, 0.15)  # of the tasks in a batch
+SHARES = (0.75, 0.25)  # of the tasks in a batch
 
 
 @dataclass(frozen=True)
@@ -81,17 +85,21 @@ class Batch:
 
 
 def corpus(count: int, seed: int) -> Iterator[str]:
-    """Prompts and answers of random graphs, and every id, for the tokenizer."""
+    """Prompts and answers of random graphs, and words that these may lack, for the tokenizer."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
-        graph = random_graph(rng, 1 + int(rng.integers(10)))
+        graph = random_graph(rng, 1 + int(rng.integers(MOST_OBJECTS)))
         for name in TASKS:
             yield from (turn["content"] for turn in messages(name, graph))
-            yield answer(name, graph, rng)
+            yield answer(name, graph)
     for number in range(MOST_IDS + 8):
-        yield from [f"[{number}]\n- group {number % 13}: [{number}]"] * 40
+        yield f"[{number}]\n- group {number % 20}: [{number}]"
+    for predicate, word in product(PREDICATES, ("the", "another")):
+        yield f" {predicate} <p>{word} , {predicate} <p>{word}"
+    for many in NUMBERS.values():
+        yield f"; <p>{many} we see <p>{many}"
     for thing in THINGS.values():
-        yield from [f"<p>two {thing.plural}</p> <p>an {thing.name}</p>"] * 4
+        yield f" {thing.plural}"
 
 
 def messages(name: str, graph: SceneGraph) -> list[prompts.Message]:
@@ -99,30 +107,28 @@ def messages(name: str, graph: SceneGraph) -> list[prompts.Message]:
     return prompts.render(prompts.load(name), graph=graph.text() or EMPTY)
 
 
-def answer(name: str, graph: SceneGraph, rng: np.random.Generator) -> str:
+def answer(name: str, graph: SceneGraph) -> str:
     """What the storyteller says to the prompt `name`."""
-    return dense_caption(graph, rng) if name == DENSE else context(graph)
+    return dense_caption(graph) if name == DENSE else context(graph)
 
 
 @lru_cache(maxsize=1)
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE over `PIECES`: nothing is unknown, decoding is exact, ids are one token."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    """Every piece that the corpus has is one token, and every byte: nothing is unknown, decoding
+    is exact."""
+    split = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(PIECES), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
+    pieces = {piece for text in corpus(1500, seed=5) for piece, _ in split.pre_tokenize_str(text)}
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [PAD, USER, ASSISTANT, END, *letters, *sorted(pieces.difference(letters))]
+    numbered = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab=numbered, merges=[], ignore_merges=True))
+    tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        min_frequency=2,
-        special_tokens=[PAD, USER, ASSISTANT, END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(corpus(1500, seed=5), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
@@ -135,19 +141,19 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def build(width: int = 128, layers: int = 4) -> LlamaForCausalLM:
+def build(width: int = 128, layers: int = 5) -> LlamaForCausalLM:
     """The untrained model: 0.7 million parameters, embeddings tied, made to copy.
 
     Copying needs heads that look at the token before and heads that look for equal tokens. Both
     are hard to find by gradient and easy to write down, so training starts from them: in the
-    first layer the heads look one, one, two and three tokens back, in the others queries equal
-    keys, and what a head sees it hands on.
+    first layer the heads look one to six tokens back, in the others queries equal keys, and what
+    a head sees it hands on.
     """
     tokenizer = build_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
-        intermediate_size=3 * width // 2,
+        intermediate_size=width,
         num_hidden_layers=layers,
         num_attention_heads=width // HEAD,
         num_key_value_heads=width // HEAD,
@@ -178,14 +184,14 @@ def build(width: int = 128, layers: int = 4) -> LlamaForCausalLM:
 
 
 def _look_back(heads: Any, theta: float) -> None:
-    """Point the heads of a layer at the tokens one, one, two and three places back.
+    """Point the heads of a layer at the tokens `LOOK_BACK` places back.
 
     The fastest rotations of the position embedding tell neighbours apart; a key is constant, the
     query is the same turned back by the wanted distance.
     """
     for matrix in (heads.q_proj, heads.k_proj):
         matrix.weight.normal_(0, 0.02)
-    for head, distance in enumerate((1, 1, 2, 3)):
+    for head, distance in enumerate(LOOK_BACK):
         for pair in range(4):
             angle = distance * theta ** (-2 * pair / HEAD)
             row = head * HEAD + pair
@@ -194,10 +200,10 @@ def _look_back(heads: Any, theta: float) -> None:
             heads.q_proj.weight[row + HEAD // 2, 0] = -0.7 * math.sin(angle)
 
 
-def example(name: str, graph: SceneGraph, rng: np.random.Generator) -> Example:
+def example(name: str, graph: SceneGraph) -> Example:
     """The chat about `graph` under the prompt `name`, with the storyteller's answer."""
     tokenizer = build_tokenizer()
-    told = tokenizer.encode(answer(name, graph, rng), add_special_tokens=False)
+    told = tokenizer.encode(answer(name, graph), add_special_tokens=False)
     return Example(_prompt(name, graph), [*told, tokenizer.eos_token_id])
 
 
@@ -211,11 +217,10 @@ def _prompt(name: str, graph: SceneGraph) -> list[int]:
 def batch(step: int, size: int, seed: int) -> Batch:
     """`size` chats of about the same length; graphs grow with the steps."""
     rng = np.random.default_rng([seed, 31, step])
-    grown = step > GROWN
-    things = int(rng.uniform(0.8, 8 if grown else 2 + 9 * step / GROWN))
-    limit = things + 4 if grown else max(1, things)
+    most = 2 + int(min(1.0, step / GROWN) * (MOST_OBJECTS - 2))
+    objects = 1 + int(rng.integers(most))
     names = [str(name) for name in rng.choice(TASKS, size, p=SHARES)]
-    return collate([example(name, cut(random_graph(rng, things), limit), rng) for name in names])
+    return collate([example(name, random_graph(rng, objects)) for name in names])
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -241,59 +246,24 @@ def loss(model: nn.Module, data: Batch) -> dict[str, Tensor]:
     return {"loss": F.cross_entropy(logits, target), "correct": correct}
 
 
+RECIPE = Recipe(
+    name="llm",
+    module="llm",
+    phases=(Phase("all", Schedule(5000, 12, 2e-3, warmup=50, weight_decay=0.01, bf16=False)),),
+    model=lambda phase: build(),
+    batch=lambda step, phase, run: batch(step, phase.schedule.batch_size, phase.schedule.seed),
+    loss=loss,
+    exported=lambda model: model,
+    processor=build_tokenizer,
+    score=lambda model, count: scores(model, build_tokenizer(), messages, count),
+    eval_every=1000,
+    sees_images=False,
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, score on graphs never seen, export."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--export", type=Path, help="folder for the checkpoint")
-    parser.add_argument("--minutes", type=float, default=40.0)
-    parser.add_argument("--steps", type=int, default=20_000)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--graphs", type=int, default=200, help="graphs of the final scores")
-    parser.add_argument("--export-only", action="store_true", help="score and export the state")
-    options = parser.parse_args(arguments)
-    one_thread()
-    schedule = Schedule(
-        steps=options.steps, batch_size=options.batch_size, lr=options.lr, warmup=50,
-        weight_decay=0.01, seed=options.seed, minutes=options.minutes, bf16=False,
-    )  # fmt: skip
-    torch.manual_seed(schedule.seed)
-    model = build()
-    if not options.export_only:
-        model = _train(model, schedule, options.out)
-    progress = restore(model, options.out)
-    reached = scores(model, build_tokenizer(), messages, options.graphs)
-    print(json.dumps(reached, indent=2), flush=True)
-    if options.export is not None:
-        card: dict[str, Any] = {
-            "commands": [
-                "python -m training.recipes.picturebook.llm "
-                f"--minutes {options.minutes:g} --seed {schedule.seed}"
-            ],
-            "seed": schedule.seed,
-            "steps": progress.step,
-            "minutes": round(progress.seconds / 60, 1),
-            "machine": machine(),
-            "scores": reached,
-        }
-        export_model(model, build_tokenizer(), options.export, card)
-
-
-def _train(model: nn.Module, schedule: Schedule, out: Path) -> Any:
-    """`fit` with graphs that grow with the time spent, as its log tells it."""
-
-    def make(step: int) -> Batch:
-        return batch(step, schedule.batch_size, schedule.seed)
-
-    def evaluate(trained: nn.Module) -> dict[str, float]:
-        return scores(trained, build_tokenizer(), messages, 12)
-
-    return fit(
-        model, make, loss, schedule, out,
-        device="cpu", log_every=50, save_every=500, evaluate=evaluate, eval_every=1500,
-    )  # fmt: skip
+    """Command line."""
+    recipe.main((RECIPE,), __doc__ or "", arguments)
 
 
 if __name__ == "__main__":
