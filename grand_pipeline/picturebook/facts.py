@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 
 import numpy as np
 
 from grand_pipeline.picturebook.grammar import Draft, Mention
 from grand_pipeline.picturebook.lexicon import INVERSE_PHRASES, RELATION_PHRASES, Chain
 from grand_pipeline.picturebook.relations import scene_relations
-from grand_pipeline.picturebook.scene import Scene, SceneObject
+from grand_pipeline.picturebook.scene import Scene
 
 Rng = np.random.Generator
 Link = tuple[Chain, int]  # a relation phrase and the object at its other end
@@ -24,10 +25,11 @@ def one_of(rng: Rng, count: int) -> int:
 
 
 class Facts:
-    """What holds in a scene, indexed by object: pair relations both ways, and places."""
+    """What holds in a scene by object: visible pixels, pair relations both ways, places."""
 
     def __init__(self, scene: Scene) -> None:
-        self.objects = scene.objects
+        self.objects, self.things = scene.objects, scene.things
+        self.area = np.bincount(scene.ids.ravel(), minlength=len(scene.objects))
         self.width = scene.image.shape[1]
         self.near: dict[int, list[tuple[str, bool, int]]] = defaultdict(list)
         self.place: dict[int, tuple[str, int]] = {}
@@ -37,11 +39,6 @@ class Facts:
             else:
                 self.near[triple.subject].append((triple.predicate, True, triple.object))
                 self.near[triple.object].append((triple.predicate, False, triple.subject))
-
-    def salience(self, thing: SceneObject) -> float:
-        """Large and near things are spoken of first."""
-        x1, y1, x2, y2 = thing.box
-        return (x2 - x1) * (y2 - y1) * (0.4 + thing.depth)
 
     def mention(self, number: int, rng: Rng, *, plain: bool = False) -> Mention:
         """A thing as a caption names it, usually with its colour, sometimes with its size."""
@@ -53,11 +50,12 @@ class Facts:
         size = "big" if side > _BIG else "small" if side < _SMALL else None
         return Mention((number,), thing.name, color, size)
 
-    def link(self, number: int, rng: Rng) -> Link | None:
-        """A relation of a thing to another one, in words."""
-        if not self.near[number]:
+    def link(self, number: int, rng: Rng, among: Collection[int] | None = None) -> Link | None:
+        """A relation of a thing to another one (`among` these), in words."""
+        near = [fact for fact in self.near[number] if among is None or fact[2] in among]
+        if not near:
             return None
-        predicate, forward, other = self.near[number][one_of(rng, len(self.near[number]))]
+        predicate, forward, other = near[one_of(rng, len(near))]
         phrases = (RELATION_PHRASES if forward else INVERSE_PHRASES)[predicate]
         return phrases[one_of(rng, len(phrases))], other
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 from grand_pipeline.picturebook.description import context, description
-from grand_pipeline.picturebook.facts import Facts, Rng, one_of
+from grand_pipeline.picturebook.facts import Facts, Link, Rng, one_of
 from grand_pipeline.picturebook.grammar import Caption, Draft, Mention
-from grand_pipeline.picturebook.lexicon import verbs_of
-from grand_pipeline.picturebook.scene import Scene, SceneObject
+from grand_pipeline.picturebook.lexicon import BE, verbs_of
+from grand_pipeline.picturebook.scene import Scene
 from grand_pipeline.picturebook.vocabulary import SCENES
 
 __all__ = [
@@ -23,9 +26,12 @@ __all__ = [
 
 TaggedToken = tuple[str, str, int, str]  # text, part of speech, position of the head, dependency
 
+_NAMED = (2, 3, 4)  # things that a caption names, the largest ones
+_SHARES = (0.07, 0.7, 0.23)  # how often it names that many
+
 
 def caption(scene: Scene, rng: Rng) -> Caption:
-    """A short lower-case sentence about one to three salient things."""
+    """A short lower-case sentence about the two to four largest things, the largest first."""
     return _caption(scene, rng).finish()
 
 
@@ -55,88 +61,114 @@ def landmark(scene: Scene) -> tuple[str, str]:
     return kind.category, kind.fine_category
 
 
+@dataclass(frozen=True)
+class _Clause:
+    """`a red car in front of a blue house on the road`: things, a relation of the only one of
+    them to another one, and the place of all. Where the other one is elsewhere, the place is said
+    first: `a red car on the road in front of a blue house`."""
+
+    mentions: tuple[Mention, ...]
+    link: tuple[Link, Mention] | None = None
+    place: Link | None = None
+    shared: bool = True
+
+
 def _caption(scene: Scene, rng: Rng) -> Draft:
-    facts = Facts(scene)
-    ranked = sorted(scene.things, key=lambda o: (-facts.salience(o), o.id))
-    first = ranked[min(len(ranked) - 1, int(rng.exponential(1.0)))]
-    others = [o for o in ranked if o.id != first.id]
-    style = rng.random()
-    twins = [o for o in others if (o.name, o.color) == (first.name, first.color)]
-    if twins and style < 0.6:
-        both = Mention((first.id, twins[0].id), first.name, first.color)
-        return _together(facts, [both], rng)
-    if style < 0.42:
-        return _related(facts, first, rng)
-    if style < 0.62 and others:
-        mates = [o for o in others if facts.place.get(o.id) == facts.place.get(first.id)]
-        listed = [first, *(mates or others)[: 2 if rng.random() < 0.25 else 1]]
-        return _together(facts, [facts.mention(o.id, rng) for o in listed], rng)
-    if style < 0.74 and others:
-        return _two_places(facts, (first, others[0]), rng)
-    return _alone(facts, first, scene.kind, rng)
-
-
-def _related(facts: Facts, first: SceneObject, rng: Rng) -> Draft:
-    """`a red car in front of a blue house (on the road)`."""
+    facts, style = Facts(scene), rng.random()
+    mentions = _largest(facts, int(rng.choice(_NAMED, p=_SHARES)), rng)
     draft = Draft()
-    noun = draft.noun(facts.mention(first.id, rng), "ROOT")
-    link, where = facts.link(first.id, rng), facts.locate(first.id)
-    said = where is not None and (link is None or rng.random() < 0.3)
-    if where is not None and said:
-        facts.put(draft, where, noun)
-    if link is not None:
-        last = facts.put(draft, link, noun, facts.mention(link[1], rng))
-        shared = facts.shared_place((first.id, link[1]))
-        if shared is not None and not said and rng.random() < 0.5:
-            facts.put(draft, shared, last)
-    return draft
-
-
-def _together(facts: Facts, mentions: list[Mention], rng: Rng) -> Draft:
-    """`a red car and a small dog (on the road)`."""
-    draft = Draft()
-    first = draft.listing(mentions, "ROOT")
-    where = facts.shared_place(tuple(i for mention in mentions for i in mention.ids))
-    if where is not None and rng.random() < 0.8:
-        facts.put(draft, where, first)
-    return draft
-
-
-def _two_places(facts: Facts, pair: tuple[SceneObject, SceneObject], rng: Rng) -> Draft:
-    """`a red bird in the sky and a brown cow on the grass`."""
-    draft = Draft()
-    noun = draft.noun(facts.mention(pair[0].id, rng), "ROOT")
-    for number, thing in enumerate(pair):
-        if number:
-            draft.word("and", "CCONJ", "cc", noun)
-            noun = draft.noun(facts.mention(thing.id, rng), "conj", noun)
-        where = facts.locate(thing.id)
-        if where is not None:
-            facts.put(draft, where, noun)
-    return draft
-
-
-def _alone(facts: Facts, first: SceneObject, kind: str, rng: Rng) -> Draft:
-    """`there is a red ball on the sand`, `a cat sitting on the floor next to a lamp`."""
-    draft, style = Draft(), rng.random()
-    where, link = facts.locate(first.id), facts.link(first.id, rng)
-    if style < 0.15:
-        root = draft.kind(kind, "ROOT")
+    if style < 0.12:
+        root = draft.kind(scene.kind, "ROOT")
         with_ = draft.word("with", "ADP", "prep", root)
-        draft.noun(facts.mention(first.id, rng), "pobj", with_)
+        draft.listing(mentions, "pobj", with_)
         return draft
-    if style < 0.45:
-        draft.word("there", "PRON", "expl", 1)
-        verb = draft.word("is", "VERB", "ROOT")
-        head = draft.noun(facts.mention(first.id, rng), "attr", verb)
-    else:
-        head = draft.noun(facts.mention(first.id, rng), "ROOT")
-        if where is not None or link is not None:
-            verbs = verbs_of(first.name)
-            head = draft.word(verbs[one_of(rng, len(verbs))].participle, "VERB", "acl", head)
-    if where is not None and (link is None or rng.random() < 0.7):
-        facts.put(draft, where, head)
-        link = link if rng.random() < 0.4 else None
-    if link is not None:
-        facts.put(draft, link, head, facts.mention(link[1], rng))
+    related = _related(facts, mentions, rng) if style < 0.37 else None
+    rest = [m for m in mentions if related is None or m not in _said(related)]
+    clauses = _by_place(facts, rest)
+    if related:
+        said_later = related.place in [clause.place for clause in clauses]
+        clauses = [replace(related, place=None) if said_later else related, *clauses]
+    if len(clauses) == 1 and len(clauses[0].mentions) > 1 and rng.random() < 0.15:
+        clauses = [_Clause(clauses[0].mentions)]
+    _write(draft, facts, clauses, rng)
     return draft
+
+
+def _largest(facts: Facts, count: int, rng: Rng) -> list[Mention]:
+    """Mentions of the `count` largest things; two alike are spoken of together, and two of a
+    class that are not alike with their colours."""
+    ranked = sorted(facts.things, key=lambda o: (-facts.area[o.id], o.id))
+    names = [o.name for o in ranked[:count]]
+    mentions: dict[tuple[str, str | None], Mention] = {}
+    for thing in ranked[:count]:
+        key = (thing.name, thing.color)
+        alike = tuple(o.id for o in ranked if (o.name, o.color) == key)
+        if len(alike) > 1:
+            mentions[key] = Mention(alike, *key)
+        else:
+            mentions[key] = facts.mention(thing.id, rng, plain=names.count(thing.name) > 1)
+    return list(mentions.values())
+
+
+def _related(facts: Facts, mentions: Sequence[Mention], rng: Rng) -> _Clause | None:
+    """The largest thing and how it stands to another one that is named, if one can say so."""
+    first = mentions[0]
+    others = {m.ids[0]: m for m in mentions[1:] if len(m.ids) == 1}
+    link = facts.link(first.ids[0], rng, among=others) if len(first.ids) == 1 else None
+    if link is None:
+        return None
+    other = others[link[1]]
+    place = facts.shared_place(first.ids)
+    return _Clause((first,), (link, other), place, place == facts.shared_place(other.ids))
+
+
+def _said(clause: _Clause) -> tuple[Mention, ...]:
+    return (*clause.mentions, clause.link[1]) if clause.link else clause.mentions
+
+
+def _by_place(facts: Facts, mentions: Sequence[Mention]) -> list[_Clause]:
+    """One clause per place. Things without a place come last: what follows "a car" would seem to
+    be the car's place too."""
+    groups: dict[Link | None, list[Mention]] = {}
+    for mention in mentions:
+        groups.setdefault(facts.shared_place(mention.ids), []).append(mention)
+    ordered = sorted(groups.items(), key=lambda group: group[0] is None)
+    return [_Clause(tuple(named), place=place) for place, named in ordered]
+
+
+def _write(draft: Draft, facts: Facts, clauses: Sequence[_Clause], rng: Rng) -> None:
+    """`a red car and a dog on the road, and a bird in the sky`."""
+    nested = any(len(_said(clause)) > 1 for clause in clauses)
+    head, dep, lead = None, "ROOT", rng.random()
+    if lead < 0.15:
+        draft.word("there", "PRON", "expl", 1)
+        many = len(clauses[0].mentions[0].ids) > 1
+        head, dep = draft.word(BE.plural if many else BE.singular, "VERB", "ROOT"), "attr"
+    for number, clause in enumerate(clauses):
+        last = number == len(clauses) - 1
+        if number and (nested or not last):
+            draft.word(",", "PUNCT", "punct", head)
+        if number and last:
+            draft.word("and", "CCONJ", "cc", head)
+        noun = _put(draft, facts, clause, dep, head, None if number or lead < 0.8 else rng)
+        if not number:
+            head, dep = noun, "conj"
+
+
+def _put(
+    draft: Draft, facts: Facts, clause: _Clause, dep: str, head: int | None, rng: Rng | None
+) -> int:
+    """Append a clause; returns the position of its first noun. With `rng` the thing does
+    something: `a cat sitting on the floor`."""
+    noun = last = draft.listing(list(clause.mentions), dep, head)
+    placed = clause.link is not None or clause.place is not None
+    if rng is not None and len(clause.mentions) == 1 and placed:
+        verbs = verbs_of(clause.mentions[0].name)
+        last = draft.word(verbs[one_of(rng, len(verbs))].participle, "VERB", "acl", noun)
+    if clause.place is not None and not clause.shared:
+        facts.put(draft, clause.place, last)
+    if clause.link is not None:
+        last = facts.put(draft, clause.link[0], last, clause.link[1])
+    if clause.place is not None and clause.shared:
+        facts.put(draft, clause.place, last)
+    return noun

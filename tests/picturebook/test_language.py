@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from grand_pipeline.picturebook.language import Caption
 from grand_pipeline.picturebook.lexicon import ADJECTIVES, NOUNS, PLURALS, PREPOSITIONS
 from grand_pipeline.picturebook.relations import scene_relations
 from grand_pipeline.picturebook.render import render
-from grand_pipeline.picturebook.scene import Scene
+from grand_pipeline.picturebook.scene import Scene, SceneObject
 from grand_pipeline.picturebook.vocabulary import COLORS, SCENES, STUFF, SYNONYMS, THINGS
 
 
@@ -59,8 +60,68 @@ def test_captions_are_short_lower_case_and_varied(scenes: list[Scene]) -> None:
     texts = [caption.text for scene in scenes for caption in captions(scene)]
     for text in texts:
         assert text == text.lower() and not text.endswith(".")
-        assert 2 <= len(text.split()) <= 20
+        assert 2 <= len(re.findall(r"\w+|,", text)) <= 32  # the captioner writes 39 words at most
     assert len(set(texts)) > 0.6 * len(texts)
+
+
+def largest(scene: Scene, count: int) -> list[SceneObject]:
+    return sorted(scene.things, key=lambda o: (-np.sum(scene.ids == o.id), o.id))[:count]
+
+
+def test_captions_name_the_largest_things(scenes: list[Scene]) -> None:
+    named = []
+    for scene in scenes:
+        for caption in captions(scene):
+            words = class_words(caption.text)
+            assert {o.name for o in largest(scene, 2)} <= set(words), caption.text
+            named += [o.name in words for o in largest(scene, 3)]
+            ids = [
+                i for _, _, ids in caption.spans for i in ids if scene.objects[i] in scene.things
+            ]
+            assert len(set(ids)) == len(ids), f"one thing twice: {caption.text}"
+    assert np.mean(named) > 0.95
+
+
+def test_captions_name_the_largest_thing_first_unless_it_stands_in_two_places(
+    scenes: list[Scene],
+) -> None:
+    first = []
+    for scene in scenes:
+        for caption in captions(scene):
+            top = next(ids for _, _, ids in caption.spans if largest(scene, 1)[0].id in ids)
+            first.append(top == caption.spans[0][2])
+            assert first[-1] or len(top) > 1, caption.text
+    assert np.mean(first) > 0.9
+
+
+def test_things_alike_in_class_are_told_apart(scenes: list[Scene]) -> None:
+    """Two of a class are counted or have their colours."""
+    for scene in scenes:
+        for caption in captions(scene):
+            things = [
+                caption.text[start:end]
+                for start, end, ids in caption.spans
+                if scene.objects[ids[0]].kind == "thing"
+            ]
+            assert len(set(things)) == len(things), caption.text
+
+
+def test_relations_in_captions_are_true(scenes: list[Scene]) -> None:
+    seen = 0
+    for scene in scenes:
+        front = {
+            (t.subject, t.object) for t in scene_relations(scene) if t.predicate == "in front of"
+        }
+        for caption in captions(scene):
+            for (_, end, first), (start, _, second) in pairwise(caption.spans):
+                between = caption.text[end:start].strip()
+                if between.endswith("in front of"):
+                    assert (first[0], second[0]) in front, caption.text
+                    seen += 1
+                elif between.endswith("behind"):
+                    assert (second[0], first[0]) in front, caption.text
+                    seen += 1
+    assert seen > 5
 
 
 def test_captions_name_only_what_is_there(scenes: list[Scene]) -> None:
@@ -79,17 +140,25 @@ def test_every_class_word_of_a_caption_is_grounded(scenes: list[Scene]) -> None:
 
 
 def test_places_in_captions_are_true(scenes: list[Scene]) -> None:
+    """What is listed before "on the grass" stands on the grass."""
     seen = 0
     for scene in scenes:
-        places = {
+        facts = {
             (t.subject, t.object) for t in scene_relations(scene) if t.predicate in ("on", "in")
         }
         for caption in captions(scene):
-            found = re.fullmatch(r"there is (an? .*) (?:on|in) (the \w+)", caption.text)
-            if found and len(caption.spans) == 2:
-                assert (caption.spans[0][2][0], caption.spans[1][2][0]) in places
-                seen += 1
-    assert seen > 3
+            listed: list[int] = []
+            end = 0
+            for start, after, ids in caption.spans:
+                joint, end = caption.text[end:start].strip(), after
+                if scene.objects[ids[0]].kind == "stuff":
+                    assert {(thing, ids[0]) for thing in listed} <= facts, caption.text
+                    seen, listed = seen + len(listed), []
+                elif joint in (",", "and", ", and", "there is", "there are", ""):
+                    listed += ids
+                else:  # at the other end of a relation it may be elsewhere
+                    listed = []
+    assert seen > 400
 
 
 def test_the_same_generator_gives_the_same_sentences(scenes: list[Scene]) -> None:

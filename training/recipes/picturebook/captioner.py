@@ -1,24 +1,23 @@
 """Train the embedded BLIP captioner on the captions of rendered scenes.
 
-    python -m training.recipes.picturebook.captioner --minutes 15 --out runs/blip \
-        --trunk runs/owl_a --frozen
-    python -m training.recipes.picturebook.captioner --minutes 20 --out runs/blip --export DIR
+    python -m training.recipes.picturebook.captioner --trunk OWL_VIT --out RUN --export DIR
 
 A real `BlipForConditionalGeneration` in miniature. Its vision tower has the shape of the
-embedded detector's, whose weights it can start from (`--trunk`, a detector's run folder). With
-`--frozen` only the words are learned, from features kept in memory; then both go on together. A
-throw-away head keeps naming class and colour under every patch: what the words are about.
+embedded detector's, whose weights it starts from. First only the words are learned, from features
+kept in memory; then both go on together. A throw-away head keeps naming class and colour under
+every patch: what the words are about.
 """
 
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
@@ -33,18 +32,11 @@ from transformers.models.blip.configuration_blip import BlipTextConfig, BlipVisi
 from grand_pipeline.picturebook import lexicon
 from grand_pipeline.picturebook.language import caption
 from grand_pipeline.picturebook.scene import Scene
+from training.recipes.picturebook import recipe
 from training.recipes.picturebook.caption_scores import score_captions
-from training.recipes.picturebook.fit import STATE, Schedule, fit, restore
-from training.recipes.picturebook.scenes import (
-    CLIP_MEAN,
-    CLIP_STD,
-    TRAIN_SEED,
-    arguments,
-    draw_scenes,
-    pixels,
-    record,
-    save_half,
-)
+from training.recipes.picturebook.recipe import Phase, Recipe
+from training.recipes.picturebook.scenes import TRAIN_SEED, draw_scenes, pixels
+from training.recipes.picturebook.state import Schedule
 from training.recipes.picturebook.text import COLOR_NAMES, NAMES, words
 from training.recipes.picturebook.trunk import Memo, load_tower, start_blip
 
@@ -99,7 +91,8 @@ def build() -> BlipForConditionalGeneration:
 def processor() -> BlipProcessor:
     """The processor that belongs to `build()`."""
     images = BlipImageProcessorPil(size={"height": SIZE, "width": SIZE})
-    return BlipProcessor(images, build_tokenizer())
+    # A tokenizer of its own: batches leave their padding in the one that they share.
+    return BlipProcessor(images, build_tokenizer.__wrapped__())
 
 
 @dataclass(frozen=True)
@@ -125,15 +118,8 @@ def make_batch(step: int, size: int) -> Batch:
     ids[:, 0] = build_tokenizer().convert_tokens_to_ids(DEC)
     truth = [_patch_truth(scene) for scene in scenes]
     classes, colors = (torch.from_numpy(np.stack(part)) for part in zip(*truth, strict=True))
-    images = pixels(
-        [s.image for s in scenes],
-        SIZE,
-        resample=Image.Resampling.BICUBIC,
-        mean=CLIP_MEAN,
-        std=CLIP_STD,
-    )
     return Batch(
-        pixels=images,
+        pixels=pixels([s.image for s in scenes], SIZE),
         indices=tuple(s.index for s in scenes),
         ids=ids,
         mask=made["attention_mask"],
@@ -191,27 +177,37 @@ def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return {"loss": word + 0.3 * patches, "words": word, "patches": patches}
 
 
-def main() -> None:
-    """Train (or go on training) the captioner and write its checkpoint."""
-    args = arguments(__doc__ or "", steps=12000, batch=16, lr=8e-4, scenes=100, trunk=True)
-    torch.manual_seed(args.seed)
-    student = Student(args.frozen)
-    if args.export_only:
-        restore(student, args.out)
-    else:
-        if args.trunk and not (args.out / STATE).is_file():
-            sample = make_batch(0, 16).pixels
-            start_blip(student.blip.vision_model, load_tower(args.trunk), sample)
-        schedule = Schedule(
-            args.steps, args.batch, args.lr, seed=args.seed, minutes=args.minutes, ema=0.998
-        )
-        fit(student, lambda step: make_batch(step, args.batch), loss, schedule, args.out)
-    student.eval()
-    scores = score_captions(student.blip, processor(), args.scenes) if args.scenes else {}
-    print(scores)
-    if args.export:
-        save_half(student.blip, args.export, record("captioner", args, scores))
-        processor().save_pretrained(args.export)
+def start_tower(student: Student, folder: Path) -> None:
+    """Start from the vision tower of an exported detector."""
+    start_blip(student.blip.vision_model, load_tower(folder), make_batch(0, 16).pixels)
+
+
+def batch(step: int, phase: Phase, run: Path) -> Batch:
+    """Scenes of a step and their captions."""
+    return make_batch(step, phase.schedule.batch_size)
+
+
+RECIPE = Recipe(
+    name="blip",
+    module="captioner",
+    phases=(
+        Phase("words", Schedule(2400, 16, 8e-4, ema=0.998), frozen=True),
+        Phase("joint", Schedule(2500, 16, 4e-4, ema=0.998)),
+    ),
+    model=lambda phase: Student(phase.frozen),
+    batch=batch,
+    loss=loss,
+    exported=lambda student: student.blip,
+    processor=processor,
+    score=lambda blip, count: score_captions(blip, processor(), count),
+    start=start_tower,
+    cases=100,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    recipe.main((RECIPE,), __doc__ or "", arguments)
 
 
 if __name__ == "__main__":
