@@ -31,6 +31,7 @@ from grand_pipeline.columns import (
     PublishedObject,
     StageError,
 )
+from grand_pipeline.geometry import settled
 from grand_pipeline.spans import nfc
 from grand_pipeline.types import Attribute, Caption, Context, Instance, ObjectMask, Placement
 
@@ -110,7 +111,8 @@ def _objects(columns: Mapping[str, Any]) -> tuple[PublishedObject, ...]:
     found = _value(INSTANCES, columns)
     instances = found if found is not None else _value(FUSED, columns) or ()
     labels = {a.object_id: a.label for a in _value(ASSIGNED, columns) or ()}
-    masks = {m.object_id: m for m in _value(MASKS, columns) or ()}
+    given = _value(MASKS, columns) or ()
+    masks = {m.object_id: m for m in given}
     places = {p.object_id: p for p in _value(PLACEMENTS, columns) or ()}
     attributes: dict[int, list[NamedAttribute]] = defaultdict(list)
     for attribute in _attributes(columns):
@@ -124,7 +126,7 @@ def _objects(columns: Mapping[str, Any]) -> tuple[PublishedObject, ...]:
             masks.get(instance.id),
             places.get(instance.id),
         )
-        for instance in instances
+        for instance in settled(instances, given)
     )
 
 

@@ -12,6 +12,7 @@ from grand_pipeline.publish import annotation_rows, publish
 from grand_pipeline.types import (
     AssignedLabel,
     Attribute,
+    Box,
     Caption,
     Context,
     DenseCaption,
@@ -68,6 +69,14 @@ def test_columns_are_joined_by_object(given: dict[str, Any]) -> None:
     assert row.dense_caption == DECODED["dense_caption"]
     assert row.captions == DECODED["grounded_captions"]
     assert row.errors == ()
+
+
+@pytest.mark.parametrize("box", [None, (1.0, 2.0, 4.0, 4.0)], ids=["its own", "its mask's"])
+def test_an_object_has_its_own_box_or_its_mask_s(box: Box | None) -> None:
+    given = DECODED | {"masks": (ObjectMask(0, MASK, "box", 0.5, box),)}
+    dog, cat = publish(IMAGE, given).objects
+    assert dog.box == (box or (1, 2, 3, 4))
+    assert cat.box == (5, 6, 7, 8)
 
 
 def test_rows_fit_the_published_schema() -> None:

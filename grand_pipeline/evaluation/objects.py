@@ -94,7 +94,7 @@ def vote_scores(pairs: Sequence[ImagePair], lexicon: Lexicon) -> Scores:
     """Precision and recall at IoU 0.5 of each source alone, whatever the vote made of its word.
 
     A source is judged by the objects (of any status) that it voted for, with its own label and
-    score, at the box that fusion gave the object. Phrase grounders vote too and are listed too.
+    score, at the box that is published for it. Phrase grounders vote too and are listed too.
     """
     things = [o for p in pairs for o in p.predicted.objects if o.kind == "thing"]
     scores: Scores = {}

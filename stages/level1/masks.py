@@ -48,6 +48,7 @@ class Masks(Stage[Sam]):
     is without a mask.
     """
 
+    version: ClassVar[int] = 2
     level: ClassVar[int] = 1
 
     batch_size: int = 4
@@ -64,6 +65,14 @@ class Masks(Stage[Sam]):
     """Least IoU between the boxes of a mask and of an object."""
     box_margin: float = 0.1
     """A prompted mask is cut to the box widened by this share of its sides."""
+    boxes: Literal["detector", "mask"] = "mask"
+    """The box of an object from here on, as published and as relations take it. mask: the tight box
+    of its mask, as in COCO, if mask and object agree on the place (`box_iou`); so box and mask tell
+    the same and the box ends where the object does, which few detectors' boxes do. detector: always
+    the object's own, as in GranD."""
+    box_iou: float = 0.5
+    """Least IoU of a mask's tight box with the object's own box to take its place. Below, the mask
+    shows a part of the object or something else beside it. A filled box never does."""
     prompts_per_call: int = 64
     """Box prompts decoded at a time: bounds memory."""
 
@@ -119,7 +128,7 @@ class Masks(Stage[Sam]):
             for row, column in match(boxes[left], candidates, self.match_iou).items():
                 _, mask, score = pool[column]
                 at = left[row]
-                found[at] = ObjectMask(instances[at].id, mask, source, score)
+                found[at] = self._mask(instances[at], mask, source, score)
         return found
 
     def _masks(self, model: Sam, work: _Work, embedded: Embedded | None) -> tuple[ObjectMask, ...]:
@@ -143,8 +152,15 @@ class Masks(Stage[Sam]):
             near = mask & window(instance.box, work.record.size, self.box_margin)
             if near.any():
                 coded = geometry.rle_encode(near)
-                found[position] = ObjectMask(instance.id, coded, "box", float(score))
+                found[position] = self._mask(instance, coded, "box", float(score))
         return found
+
+    def _mask(self, instance: Instance, mask: Rle, source: MaskSource, score: float) -> ObjectMask:
+        """The mask, with its tight box where that becomes the object's."""
+        tight = geometry.rle_box(mask)
+        overlap = geometry.iou(geometry.as_boxes([tight]), geometry.as_boxes([instance.box]))
+        taken = self.boxes == "mask" and float(overlap[0, 0]) >= self.box_iou
+        return ObjectMask(instance.id, mask, source, score, tight if taken else None)
 
 
 def match(boxes: FloatArray, candidates: FloatArray, least: float) -> dict[int, int]:

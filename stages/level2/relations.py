@@ -15,6 +15,7 @@ from grand_pipeline.columns import (
     ASSIGNED,
     GROUNDED_CAPTIONS,
     INSTANCES,
+    MASKS,
     PLACEMENTS,
     RELATIONS,
 )
@@ -41,8 +42,9 @@ _MAX_WORDS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Relations(Stage[None]):
-    """Subject, predicate, object by ids."""
+    """Subject, predicate, object by ids. Boxes are those that are published."""
 
+    version: ClassVar[int] = 2
     level: ClassVar[int] = 2
 
     normalize_depth: bool = True
@@ -57,7 +59,7 @@ class Relations(Stage[None]):
 
     @property
     def reads(self) -> Reads:
-        base: Reads = (INSTANCES, ASSIGNED, PLACEMENTS)
+        base: Reads = (INSTANCES, MASKS, ASSIGNED, PLACEMENTS)
         return (*base, GROUNDED_CAPTIONS) if self.captions else base
 
     @property
@@ -74,9 +76,8 @@ class Relations(Stage[None]):
     def annotate(self, model: None, records: Sequence[Record]) -> list[Row]:
         rows: list[Row] = []
         for record in records:
-            spatial = self.spatial(
-                record[INSTANCES], record[ASSIGNED], record[PLACEMENTS], record.size
-            )
+            objects = geometry.settled(record[INSTANCES], record[MASKS])
+            spatial = self.spatial(objects, record[ASSIGNED], record[PLACEMENTS], record.size)
             said = record[GROUNDED_CAPTIONS] if self.captions else ()
             told = [relation for caption in said for relation in relations_told(caption)]
             rows.append({RELATIONS: (*spatial, *dict.fromkeys(told))})

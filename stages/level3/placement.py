@@ -21,6 +21,7 @@ from grand_pipeline.types import Placement as Place
 class Placement(Stage[None]):
     """Depth, depth layer and group of every object, floating ones too."""
 
+    version: ClassVar[int] = 2
     level: ClassVar[int] = 3
 
     cuts: tuple[float, float, float] = layers.CUTS
@@ -65,11 +66,27 @@ class Placement(Stage[None]):
         The range of depths is that of the voted objects; floating ones beyond it are put into the
         outer layers. An object without mask, or with an empty one, has the depth of its box.
         """
+        depths = self.depths(instances, masks, depth_map, size)
+        return self.arrange(geometry.settled(instances, masks), depths, size)
+
+    def depths(
+        self,
+        instances: tuple[Instance, ...],
+        masks: tuple[ObjectMask, ...],
+        depth_map: DepthMap,
+        size: Size,
+    ) -> list[float]:
+        """The depth of each instance, in order."""
         depth = depth_map.array()
         rles = {mask.object_id: mask.mask for mask in masks}
-        depths = [_depth(instance, rles.get(instance.id), depth, size) for instance in instances]
+        return [_depth(instance, rles.get(instance.id), depth, size) for instance in instances]
+
+    def arrange(
+        self, instances: tuple[Instance, ...], depths: Sequence[float], size: Size
+    ) -> tuple[Place, ...]:
+        """Layers and groups of instances whose depths are known, in order."""
         voted = [instance.status == "object" for instance in instances]
-        names = [layers.layer_of(t, self.cuts) for t in layers.coordinates(depths, voted)]
+        names = layers.layers_of(layers.coordinates(depths, voted), self.cuts)
         boxes = geometry.as_boxes([instance.box for instance in instances])
         numbers = layers.groups(
             (boxes[:, :2] + boxes[:, 2:]) / 2,
@@ -85,7 +102,8 @@ class Placement(Stage[None]):
 
 def _depth(instance: Instance, rle: Rle | None, depth: FloatArray, size: Size) -> float:
     if rle is not None:
-        inside = layers.depth_inside(geometry.rle_decode(rle), depth)
+        part, left = geometry.rle_columns(rle)
+        inside = layers.depth_inside(part, depth, left, rle.size[1])
         if math.isfinite(inside):
             return inside
     x1, y1, x2, y2 = (round(value) for value in instance.box)

@@ -112,6 +112,28 @@ def test_prompted_mask_is_cut_near_its_box() -> None:
     assert geometry.rle_box(found.mask) == (8, 8, 32, 32)
 
 
+def test_the_tight_box_of_an_agreeing_mask_becomes_the_object_s() -> None:
+    ready = {"segments": [(11, 10, 30, 27)], "detections": [(41, 12, 50, 30)]}
+    auto, detector, prompted = masks(Masks(), FilledImage(), scene(OBJECTS, **ready))
+    assert (auto.source, auto.box) == ("auto", (11, 10, 30, 27))
+    assert (detector.source, detector.box) == ("detector", (41, 12, 50, 30))
+    assert (prompted.source, prompted.box) == ("box", (0, 29, 22, 40))
+
+
+def test_a_mask_of_another_place_leaves_the_object_its_box() -> None:
+    one = scene(OBJECTS[:1], segments=[(10, 10, 30, 24)])  # IoU 0.7
+    assert [m.box for m in masks(Masks(box_iou=0.69), FilledImage(), one)] == [(10, 10, 30, 24)]
+    assert [m.box for m in masks(Masks(box_iou=0.71), FilledImage(), one)] == [None]
+
+
+def test_neither_a_filled_box_nor_the_detector_s_choice_gives_a_box() -> None:
+    crooked = (instance(0, (10.2, 10.7, 30.9, 30.1)),)
+    (filled_box,) = masks(Masks(), FilledImage(full=False), scene(crooked))
+    assert (filled_box.score, filled_box.box) == (0.0, None)
+    (own,) = masks(Masks(boxes="detector"), FilledImage(), scene(crooked))
+    assert own.box is None
+
+
 def test_image_without_objects_or_prompts_is_not_encoded() -> None:
     model = FilledImage()
     assert masks(Masks(), model, scene(())) == ()

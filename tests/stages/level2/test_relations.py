@@ -6,10 +6,20 @@ from grand_pipeline.columns import (
     ASSIGNED,
     GROUNDED_CAPTIONS,
     INSTANCES,
+    MASKS,
     PLACEMENTS,
     RELATIONS,
 )
-from grand_pipeline.types import AssignedLabel, Caption, Instance, Placement, Relation, Span
+from grand_pipeline.types import (
+    AssignedLabel,
+    Caption,
+    Instance,
+    ObjectMask,
+    Placement,
+    Relation,
+    Rle,
+    Span,
+)
 from stages.level2.relations import Relations, relations_told
 from tests.records import record_of
 
@@ -28,6 +38,16 @@ def test_relations_are_in_object_ids_and_use_assigned_labels() -> None:
         Relation(4, "on", 9, "geometry"),
         Relation(7, "on", 9, "geometry"),
     }
+
+
+def test_boxes_are_those_that_are_published() -> None:
+    values = {INSTANCES: (DOG, CAT), ASSIGNED: (), PLACEMENTS: PLACES[:2]}
+    swapped = (  # what is left by its own box is right by its mask's
+        ObjectMask(4, Rle((100, 100), "0"), "box", 1.0, (60, 60, 80, 80)),
+        ObjectMask(7, Rle((100, 100), "0"), "box", 1.0),
+    )
+    (row,) = Relations().annotate(None, [record_of({**values, MASKS: swapped})])
+    assert row[RELATIONS] == (Relation(7, "left of", 4, "geometry"),)
 
 
 def test_floating_objects_take_part_when_asked() -> None:
@@ -82,6 +102,7 @@ def test_captions_are_read_only_when_asked() -> None:
     said = caption("a dog chasing a cat", ("a dog", (4,)), ("a cat", (7,)))
     values = {
         INSTANCES: (DOG, CAT),
+        MASKS: (),
         ASSIGNED: (),
         PLACEMENTS: PLACES[:2],
         GROUNDED_CAPTIONS: (said, said),

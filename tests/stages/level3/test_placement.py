@@ -63,6 +63,17 @@ def test_group_distance_is_relative_to_the_longer_side() -> None:
     assert [p.group for p in apart] == [0, 1, 2]
 
 
+def test_groups_go_by_the_boxes_that_are_published() -> None:
+    row = (thing(0, (10, 10, 30, 30)), thing(1, (40, 10, 60, 30)))
+    flat = DepthMap.of(np.ones((2, 2), np.float32))
+    near = mask(1, (40, 10, 60, 30))
+    far = ObjectMask(1, near.mask, "box", 1.0, (150, 10, 190, 30))
+    together = Placement(group_distance=0.2).place(row, (near,), flat, SIZE)
+    apart = Placement(group_distance=0.2).place(row, (far,), flat, SIZE)
+    assert [p.group for p in together] == [0, 0]
+    assert [p.group for p in apart] == [0, 1]
+
+
 def test_stuff_does_not_chain_things() -> None:
     left, right = thing(0, (10, 10, 30, 30)), thing(1, (70, 10, 90, 30))
     grass = Instance(2, "object", "stuff", (0, 0, 100, 40), 0.5, "grass")
