@@ -13,6 +13,9 @@ from pathlib import Path
 from grand_pipeline.errors import SettingsError, suggest
 
 EMBEDDED = Path(__file__).parent / "picturebook" / "checkpoints"
+RECORDS = frozenset({"training.json", "log.jsonl", "curve.svg"})
+"""Files of a checkpoint that say how it was made; they do not change what it computes."""
+
 _PREFIX = "embedded:"
 
 
@@ -45,7 +48,7 @@ def digest(model: str) -> str:
     if not folder.is_dir():
         return f"hub:{model}"
     total = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "training.json"):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in RECORDS):
         total.update(str(path.relative_to(folder)).encode())
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from grand_pipeline import geometry
 from grand_pipeline.picturebook.vocabulary import HYPERNYMS, THINGS
-from training.recipes.picturebook import common
-from training.recipes.picturebook.common import SIDE, SLOTS, Arrays
+from training.recipes.picturebook import scenes
+from training.recipes.picturebook.pool import SLOTS, Arrays
+from training.recipes.picturebook.scenes import SIDE
 from training.recipes.picturebook.text import (
     COLOR_NAMES,
     MAX_LENGTH,
@@ -112,7 +113,7 @@ def make_batch(data: Arrays, view: View, rng: np.random.Generator) -> Batch:
     weight = weight * (classes.gather(1, owner) >= 0)
     phrases = choose_phrases(data, rng)
     matched = torch.from_numpy(matches(phrases, data.classes, data.colors))
-    pixels = common.pixels_of(data.images, view.size)
+    pixels = scenes.pixels(data.images, view.size)
     if view.jitter:
         pixels = _jitter(pixels, view.jitter, rng)
     colors = torch.from_numpy(data.colors)

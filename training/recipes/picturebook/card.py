@@ -1,22 +1,23 @@
-"""Write the model card of the embedded checkpoints from what their recipes recorded.
+"""Write the model card and the learning curves of a folder of checkpoints.
 
-    grand picturebook render --out world -n 200 --seed 31337
-    grand build --images world/images --out world/run
-    grand eval labels --run world/run --truth world/truth --json > scores.json
-    python -m training.recipes.picturebook.card --scores scores.json --notes \
-        training/recipes/picturebook/failures.md
+    python -m training.recipes.picturebook.card [FOLDER]
 
-Numbers come from each `training.json` and from that evaluation; the notes are counted on that run.
+Everything comes from files that are kept with the project: `training.json` and `log.jsonl` of each
+checkpoint, `scores.json` (`grand eval labels --json`) and `times.json` (`benchmarks.stage_times
+--json`) of the folder, and the notes in `failures.md` beside this recipe. `make` calls it last.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grand_pipeline.weights import EMBEDDED
+from grand_pipeline.weights import EMBEDDED, RECORDS
+from training.recipes.picturebook import curves
+from training.recipes.picturebook.export import RECORD
 
 ROLES = {
     "owl_vit": "OwlViTForObjectDetection: open-vocabulary detector, phrase grounder",
@@ -29,7 +30,33 @@ ROLES = {
     "spacy": "spaCy pipeline: part of speech and dependencies for noun phrases",
     "llm": "LlamaForCausalLM: dense caption and context from a scene graph",
 }
-CARD = EMBEDDED / "README.md"
+TARGETS: dict[str, float | str] = {
+    "objects.ap50": 0.9,
+    "objects.ap": 0.65,
+    "objects.ap50_seen_phrases": 0.85,
+    "objects.ap50_heldout": 0.75,
+    "objects.ap50_hypernyms": 0.75,
+    "masks.miou": 0.85,
+    "masks.coverage": 1.0,
+    "masks.auto_recall50": 0.8,
+    "depth.pair_order": 0.95,
+    "depth.delta1": "depth.delta1_mean_map",
+    "attributes.color_accuracy": 0.97,
+    "relations.f1": 0.85,
+    "captions.mention_precision": 0.95,
+    "captions.mention_recall": 0.7,
+    "phrases.accuracy": 0.9,
+    "dense_caption.class_true": 0.95,
+    "dense_caption.color_true": 0.95,
+    "dense_caption.relation_true": 0.95,
+    "dense_caption.count_true": 0.95,
+    "dense_caption.mask_recall": 0.75,
+}
+"""Least value of a measure, or the measure that it must exceed."""
+MOST_MIB, LEAST_IMAGES_PER_SECOND = 40, 4
+CARD, CURVE, SCORES, TIMES = "README.md", "curve.svg", "scores.json", "times.json"
+FAILURES = "failures.txt"
+NOTES = Path(__file__).parent / "failures.md"
 _MIB = 2**20
 
 _HEAD = """# Embedded picture-book checkpoints
@@ -39,48 +66,120 @@ itself (`grand_pipeline/picturebook`). They know thirty things, eleven colours, 
 ground and five kinds of scene, all drawn in one style. On anything else their output means
 nothing. They exist so that the whole pipeline runs offline in seconds and can be judged against
 exact truth. Licence: that of the project; no outside data or weights went into them.
+
+`make -C training/recipes/picturebook` trains all of them again, measures them and writes this page.
 """
 
 
-def card(scores: dict[str, Any] | None, notes: str) -> str:
-    """The card's Markdown: how each checkpoint was made, what the whole preset scores, notes."""
-    lines = [_HEAD, "## How each was made", ""]
-    lines += ["| checkpoint | role | MiB | seed | steps | images | minutes | machine |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
-    made = {name: _training(EMBEDDED / name) for name in ROLES}
-    for name, facts in made.items():
-        cells = [_text(facts.get(key)) for key in ("seed", "steps", "images", "minutes", "machine")]
-        size = f"{_size(EMBEDDED / name) / _MIB:.1f}"
-        lines.append(f"| `{name}` | {ROLES[name]} | {size} | {' | '.join(cells)} |")
-    total = sum(_size(EMBEDDED / name) for name in ROLES) / _MIB
-    lines += ["", f"Together {total:.1f} MiB (float16 safetensors). Commands:", "", "```"]
-    lines += [command for facts in made.values() for command in facts["commands"]]
-    lines += ["```", "", "Scores that the recipes measured on unseen scenes, model by model:", ""]
+def pages(folder: Path) -> dict[str, str]:
+    """The card and the curves of the checkpoints in `folder`, by path in it."""
+    made = {name: _json(folder / name / RECORD) for name in ROLES}
+    sizes = {name: _size(folder / name) for name in ROLES}
+    drawn = {f"{name}/{CURVE}": curve for name in ROLES if (curve := _curve(folder, name))}
+    lines = [_HEAD, *_training(made, sizes), *_curves(drawn)]
+    if (folder / SCORES).is_file():
+        lines += _preset(_json(folder / SCORES))
+    if (folder / TIMES).is_file():
+        lines += _times(_json(folder / TIMES))
+    lines += ["", NOTES.read_text("utf-8").strip()]
+    if (folder / FAILURES).is_file():
+        counted = (folder / FAILURES).read_text("utf-8").rstrip()
+        lines += ["", "Counted by `grand eval failures`:", "", "```", counted, "```"]
+    return drawn | {CARD: "\n".join(lines) + "\n"}
+
+
+def _training(made: Mapping[str, dict[str, Any]], sizes: Mapping[str, float]) -> list[str]:
+    lines = ["## How each was made", ""]
+    keys = ("seed", "steps", "images", "minutes", "machine")
+    rows = [
+        [f"`{name}`", ROLES[name], f"{sizes[name]:.1f}", *(_text(facts.get(k)) for k in keys)]
+        for name, facts in made.items()
+    ]
+    lines += _table(["checkpoint", "role", "MiB", *keys], rows)
+    total = sum(sizes.values())
+    over = ", **missed**" if total > MOST_MIB else ""
+    lines += [
+        "",
+        f"Together {total:.1f} MiB (float16 safetensors); the target is {MOST_MIB}{over}.",
+    ]
+    lines += ["", "Commands, each in the order in which they ran:"]
+    lines += ["", "```", *(c for facts in made.values() for c in facts["commands"]), "```", ""]
+    old = [f"`{name}`" for name, facts in made.items() if "phases" not in facts]
+    if old:
+        lines += [
+            f"Made with earlier forms of the recipes: {', '.join(old)}.",
+            "",
+        ]
+    lines += ["Scores that the recipes measured on unseen scenes, model by model:", ""]
     for name, facts in made.items():
         parts = [f"{key} {value:.3f}" for key, value in facts["scores"].items()]
         note = f". Note: {facts['note']}" if "note" in facts else ""
         lines.append(f"- `{name}`: {', '.join(parts)}{note}.")
-    if scores is not None:
-        lines += ["", "## The whole preset", "", *_scores(scores)]
-    return "\n".join(lines) + "\n" + (f"\n{notes.strip()}\n" if notes.strip() else "")
+    return lines
 
 
-def _scores(scores: dict[str, Any]) -> list[str]:
+def _curves(drawn: Mapping[str, str]) -> list[str]:
+    lines = ["", "## Learning curves", ""]
+    lines += [f"![{Path(path).parent}]({path})\n" for path in drawn]
+    without = [f"`{name}`" for name in ROLES if f"{name}/{CURVE}" not in drawn]
+    return lines + ([f"No curve was kept of {', '.join(without)}."] if without else [])
+
+
+def _preset(scores: Mapping[str, Any]) -> list[str]:
     intro = (
         f"`grand build` and `grand eval labels` on {scores['images']:.0f} scenes of a seed never "
-        "used in training:"
+        "used in training. Missed targets are marked."
     )
-    rows = [f"| `{key}` | {_text(value)} |" for key, value in scores.items()]
-    return [intro, "", "| measure | value |", "|---|---|", *rows]
+    rows = [[f"`{key}`", _text(value), _target(key, scores)] for key, value in scores.items()]
+    return ["", "## The whole preset", "", intro, "", *_table(["measure", "value", "target"], rows)]
 
 
-def _training(folder: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((folder / "training.json").read_text("utf-8"))
+def _target(key: str, scores: Mapping[str, Any]) -> str:
+    """What the measure should reach, and whether it does."""
+    wanted = TARGETS.get(key)
+    if wanted is None:
+        return ""
+    above = isinstance(wanted, str)
+    least = scores.get(str(wanted)) if above else wanted
+    value = scores[key]
+    if value is None or least is None:
+        return f">= {_text(least)}, not measured"
+    reached = value > least if above else value >= least
+    return f"{'>' if above else '>='} {_text(least)}{'' if reached else ', **missed**'}"
+
+
+def _times(times: Mapping[str, Any]) -> list[str]:
+    ranked = sorted(times["stages"].items(), key=lambda item: -item[1])
+    rows = [[f"`{key}`", f"{value:.1f}"] for key, value in ranked]
+    rows.append(["all", f"{times['total_ms']:.1f}"])
+    slow = ", **missed**" if times["images_per_second"] < LEAST_IMAGES_PER_SECOND else ""
+    intro = (
+        f"Model time per image on one core, over {times['images']} scenes "
+        f"({times['machine']}): {times['images_per_second']:.1f} images per second; the target is "
+        f"{LEAST_IMAGES_PER_SECOND}{slow}."
+    )
+    return ["", "## Time per stage", "", intro, "", *_table(["stage", "ms"], rows)]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    return lines + [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _curve(folder: Path, name: str) -> str | None:
+    rows = curves.read(folder / name / curves.KEPT)
+    return curves.svg(rows, name) if rows else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return facts
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _size(folder: Path) -> float:
+    """MiB of what is loaded."""
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name not in RECORDS)
+    return sum(path.stat().st_size for path in files) / _MIB
 
 
 def _text(value: Any) -> str:
@@ -89,15 +188,15 @@ def _text(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scores", type=Path, help="output of grand eval labels --json")
-    parser.add_argument("--notes", type=Path, help="Markdown to append: remaining failures")
-    options = parser.parse_args()
-    scores = json.loads(options.scores.read_text("utf-8")) if options.scores else None
-    notes = options.notes.read_text("utf-8") if options.notes else ""
-    CARD.write_text(card(scores, notes), "utf-8")
+    parser.add_argument("folder", type=Path, nargs="?", default=EMBEDDED, help="of checkpoints")
+    folder = parser.parse_args(arguments).folder
+    for old in folder.glob(f"*/{CURVE}"):
+        old.unlink()
+    for path, text in pages(folder).items():
+        (folder / path).write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,29 +1,33 @@
 """Recipe: the embedded depth model (DPT in miniature), relative inverse depth, larger = nearer.
 
-Its trunk may start from a trained detector (`--init`). Judged by the order of object pairs
-against the mean depth map, and by delta1; a Pearson correlation would flatter any model that
-knows only that the ground is nearer at the bottom.
+Its trunk starts from the embedded detector. Judged by the order of object pairs against the mean
+depth map, and by delta1; a Pearson correlation would flatter any model that knows only that the
+ground is nearer at the bottom.
+
+    python -m training.recipes.picturebook.depth --trunk OWL_VIT --out RUN --export DIR
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from grand_pipeline.picturebook.render import render
-from training.recipes.picturebook import common
-from training.recipes.picturebook.common import EVAL_SEED, Pool
-from training.recipes.picturebook.depth_scores import MEAN, STD, depth_scores
-from training.recipes.picturebook.fit import STATE, Schedule, fit, restore, saved_schedule
+from training.recipes.picturebook import recipe
+from training.recipes.picturebook.depth_scores import depth_scores
+from training.recipes.picturebook.pool import SLOTS, Pool, order
+from training.recipes.picturebook.recipe import Phase, Recipe
+from training.recipes.picturebook.scenes import CLIP_MEAN, CLIP_STD, HALF, TRAIN_SEED, pixels
+from training.recipes.picturebook.state import Schedule
+from training.recipes.picturebook.trunk import load_tower
 
 if TYPE_CHECKING:
     from transformers import DPTForDepthEstimation, DPTImageProcessorPil
@@ -40,10 +44,10 @@ class Variant:
     layers: int = 4
     heads: int = 3
     fusion: int = 32
-    seed: int = 3
 
 
-VARIANTS = {"full": Variant(), "tiny": Variant(64, 32, 4, 1, 16)}
+SHIPPED = Variant()
+SCENES = 8_000  # of the pool that is read in epochs
 
 
 @dataclass(frozen=True)
@@ -102,17 +106,14 @@ _LAYER = {
 }
 
 
-def start_from_detector(model: DPTForDepthEstimation, run: Path) -> None:
-    """Copy the vision tower of a detector run (averaged weights) into the trunk.
+def start_from_detector(model: DPTForDepthEstimation, folder: Path) -> None:
+    """Copy the vision tower of an exported detector into the trunk.
 
     OWL-ViT normalises after the embedding and DPT does not, so the norm's gain and the mean
     spread of the embedding are folded into patch weights and positions: close, not equal.
     """
     own = model.state_dict()
-    prefix = "ema.owl.owlvit.vision_model."
-    with safe_open(run / STATE, framework="pt") as state:
-        names = [k for k in list(state.keys()) if k.startswith(prefix)]
-        tower = {name[len(prefix) :]: state.get_tensor(name) for name in names}
+    tower = load_tower(folder)
     for layer in range(model.config.num_hidden_layers):
         for theirs, ours in _LAYER.items():
             for part in ("weight", "bias"):
@@ -123,12 +124,11 @@ def start_from_detector(model: DPTForDepthEstimation, run: Path) -> None:
     positions = tower["embeddings.position_embedding.weight"]
     # The spread that an embedded picture has on average: patches of unit-variance noise are a
     # poor picture, so take it from real scenes.
-    scenes = np.stack([render(EVAL_SEED + 7, i).image for i in range(8)])
-    pixels = common.pixels_of(scenes, model.config.image_size)
-    embedded = F.conv2d(pixels, patches, stride=16).flatten(2).mT + positions[1:]
+    seen = pixels([render(TRAIN_SEED, i).image for i in range(8)], model.config.image_size)
+    embedded = F.conv2d(seen, patches, stride=16).flatten(2).mT + positions[1:]
     spread = gain / embedded.std(-1).mean()
     # Same bytes, other constants: x = (p - m) / s becomes (p - 0.5) / 0.5.
-    mean, std = torch.tensor(common.CLIP_MEAN), torch.tensor(common.CLIP_STD)
+    mean, std = torch.tensor(CLIP_MEAN), torch.tensor(CLIP_STD)
     scaled = patches * (0.5 / std)[None, :, None, None]
     offset = (patches.sum((2, 3)) * ((0.5 - mean) / std)).sum(1)
     target = own["dpt.embeddings.patch_embeddings.projection.weight"]
@@ -147,15 +147,15 @@ def make_batch(
 ) -> Batch:
     """Scenes of the pool, half of them mirrored; things weigh more than their surroundings."""
     data = pool.take(rows)
-    pixels = common.pixels_of(data.images, variant.size, mean=MEAN, std=STD)
+    seen = pixels(data.images, variant.size, mean=HALF, std=HALF)
     depth = torch.from_numpy(data.depth.astype(np.float32))
-    slots = np.minimum(data.ids, common.SLOTS - 1)
+    slots = np.minimum(data.ids, SLOTS - 1)
     things = data.colors[np.arange(len(rows))[:, None, None], slots] >= 0
     weight = 1.0 + 2.0 * torch.from_numpy(things).float()
     flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
     turned = [
         torch.where(flip.view(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
-        for x in (pixels, depth, weight)
+        for x in (seen, depth, weight)
     ]
     return Batch(*turned)
 
@@ -196,69 +196,50 @@ def processor_of(variant: Variant) -> DPTImageProcessorPil:
         size={"height": variant.size, "width": variant.size},
         keep_aspect_ratio=False,
         ensure_multiple_of=1,
-        image_mean=list(MEAN),
-        image_std=list(STD),
+        image_mean=list(HALF),
+        image_std=list(HALF),
         resample=3,
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variant", choices=sorted(VARIANTS), default="full")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument(
-        "--cache", type=Path, help="folder of rendered scenes (default: OUT/scenes)"
+@cache
+def _pool(run: Path) -> Pool:
+    return Pool(run / "scenes", SCENES)
+
+
+def make_recipe(variant: Variant, phases: tuple[Phase, ...]) -> Recipe:
+    """The recipe of the depth model."""
+
+    def model(phase: Phase) -> DPTForDepthEstimation:
+        made: DPTForDepthEstimation = build(variant)
+        return made.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+
+    def batch(step: int, phase: Phase, run: Path) -> Batch:
+        seed = phase.schedule.seed
+        rows = order(step, phase.schedule.batch_size, SCENES, seed)
+        return make_batch(_pool(run), rows.tolist(), variant, np.random.default_rng([seed, step]))
+
+    return Recipe(
+        name="depth",
+        module="depth",
+        phases=phases,
+        model=model,
+        batch=batch,
+        loss=depth_loss,
+        exported=lambda trained: trained,
+        processor=lambda: processor_of(variant),
+        score=depth_scores,
+        start=start_from_detector,
+        eval_every=500,
     )
-    parser.add_argument("--pool", type=int, default=8_000, help="number of training scenes")
-    parser.add_argument("--steps", type=int, default=1_000_000)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--batch-size", type=int, default=12)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--eval-every", type=int, default=500)
-    parser.add_argument("--init", type=Path, help="run of the detector that gives the trunk")
-    parser.add_argument("--to", type=Path, default=common.CHECKPOINTS / "depth")
-    parser.add_argument("--export-now", action="store_true", help="export the last saved state")
-    parser.add_argument("--score-scenes", type=int, default=200, help="unseen scenes of the scores")
-    return parser
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Train, or go on training, and export."""
-    given = _parser().parse_args(arguments)
-    common.one_thread()
-    variant = VARIANTS[given.variant]
-    schedule = Schedule(
-        given.steps, given.batch_size, given.lr, seed=variant.seed, minutes=given.minutes
-    )
-    torch.manual_seed(variant.seed)
-    model = build(variant)
-    model.to(memory_format=torch.channels_last)  # twice as fast on a CPU
-    if not given.export_now:
-        if given.init:
-            start_from_detector(model, given.init)
-        pool = Pool(given.cache or given.out / "scenes", given.pool)
+RECIPE = make_recipe(SHIPPED, (Phase("all", Schedule(3700, 12, 1e-3, seed=3)),))
 
-        def batch(step: int) -> Batch:
-            rows = common.order(step, given.batch_size, given.pool, variant.seed)
-            rng = np.random.default_rng([variant.seed, step])
-            return make_batch(pool, rows.tolist(), variant, rng)
 
-        fit(
-            model,
-            batch,
-            depth_loss,
-            schedule,
-            given.out,
-            evaluate=lambda _: depth_scores(model),
-            eval_every=given.eval_every,
-        )
-    progress = restore(model, given.out)
-    model.eval()
-    command = "depth" + (" --init DETECTOR_RUN" if given.init else "")
-    scores = depth_scores(model, count=given.score_scenes)
-    card = common.record(command, saved_schedule(given.out), progress, scores)
-    common.export_model(model, processor_of(variant), given.to, card)
-    print(f"exported to {given.to.name}: {scores}", flush=True)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    recipe.main((RECIPE,), __doc__ or "", arguments)
 
 
 if __name__ == "__main__":

@@ -14,18 +14,10 @@ from torch.nn import functional as F
 
 from grand_pipeline.picturebook.render import render
 from grand_pipeline.picturebook.scene import Scene
-from training.recipes.picturebook import common
-from training.recipes.picturebook.common import EVAL_SEED, SIDE
+from training.recipes.picturebook.scenes import EVAL_SEED, HALF, SIDE, eval_scenes, pixels
 
 if TYPE_CHECKING:
     from transformers import DPTForDepthEstimation
-
-MEAN = STD = (0.5, 0.5, 0.5)
-
-
-@cache
-def _scenes(count: int) -> tuple[Scene, ...]:
-    return tuple(render(EVAL_SEED, i) for i in range(count))
 
 
 @cache
@@ -46,13 +38,13 @@ def pair_order(maps: Sequence[npt.NDArray[np.float32]], scenes: Sequence[Scene])
 
 
 @torch.no_grad()
-def depth_scores(model: DPTForDepthEstimation, *, count: int = 60) -> dict[str, float]:
+def depth_scores(model: DPTForDepthEstimation, count: int) -> dict[str, float]:
     """Pair order of things (and of the mean map), delta1 and L1 on unseen scenes."""
-    scenes = _scenes(count)
+    scenes = eval_scenes(count)
     maps: list[npt.NDArray[np.float32]] = []
     for scene in scenes:
-        pixels = common.pixels_of(scene.image[None], model.config.image_size, mean=MEAN, std=STD)
-        found = model(pixel_values=pixels).predicted_depth[:, None]
+        seen = pixels([scene.image], model.config.image_size, mean=HALF, std=HALF)
+        found = model(pixel_values=seen).predicted_depth[:, None]
         maps.append(F.interpolate(found, (SIDE, SIDE), mode="bicubic")[0, 0].numpy())
     floor = 1e-3
     ratios = [

@@ -3,13 +3,17 @@
 Every patch token answers every query of the batch. A token belongs to the object that it shows
 best; its target score is high in the middle of the object, and only such tokens learn the box.
 An auxiliary linear head (class and colour of each patch), thrown away at export, speeds up the
-first epochs. Run `python -m training.recipes.picturebook.detector --help`.
+first epochs. The second detector takes over the words of the first, and sees on its own.
+
+    python -m training.recipes.picturebook.detector owl_vit --out RUN --export DIR
+    python -m training.recipes.picturebook.detector owl_vit_small --trunk OWL_VIT --out ...
 """
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +22,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.recipes.picturebook import common
+from training.recipes.picturebook import recipe
 from training.recipes.picturebook.batches import Batch, View, make_batch
-from training.recipes.picturebook.common import Pool
-from training.recipes.picturebook.fit import Schedule, fit, restore, saved_schedule
+from training.recipes.picturebook.pool import SLOTS, Pool, order
+from training.recipes.picturebook.recipe import Phase, Recipe
 from training.recipes.picturebook.scores import detector_scores
+from training.recipes.picturebook.state import Schedule
 from training.recipes.picturebook.text import COLOR_NAMES, MAX_LENGTH, NAMES, build_tokenizer
+from training.recipes.picturebook.trunk import load_text
 
 if TYPE_CHECKING:
     from transformers import OwlViTForObjectDetection, OwlViTProcessor
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variant:
-    """A detector: input side in pixels, width and depth of its towers, and how it is trained."""
+    """A detector: what it sees, width and depth of its towers."""
 
     view: View
     width: int = 192
@@ -39,15 +45,11 @@ class Variant:
     heads: int = 3
     text_width: int = 128
     text_layers: int = 2
-    folder: str = "owl_vit"
-    seed: int = 1
 
 
-VARIANTS = {
-    "a": Variant(View(224, jitter=0.1, zoom=0.3)),
-    "b": Variant(View(192, jitter=0.25, zoom=0.5), layers=4, folder="owl_vit_small", seed=2),
-    "tiny": Variant(View(64), width=32, layers=1, heads=1, text_width=32, text_layers=1),
-}
+LARGE = Variant(View(224, jitter=0.1, zoom=0.3))
+SMALL = Variant(View(192, jitter=0.25, zoom=0.5), layers=4)
+SCENES = 16_000  # of the pool that is read in epochs
 
 
 class Detector(nn.Module):
@@ -155,7 +157,7 @@ def detector_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
 def _balanced(weight: Tensor, owner: Tensor) -> Tensor:
     """Token weights (B, T) scaled so that every object has the same total; weak claims are 0."""
     weight = torch.where(weight > 0.1, weight, 0.0)
-    sums = weight.new_zeros(len(weight), common.SLOTS).scatter_add(1, owner, weight)
+    sums = weight.new_zeros(len(weight), SLOTS).scatter_add(1, owner, weight)
     return weight / sums.gather(1, owner).clamp(min=1e-3)
 
 
@@ -189,60 +191,67 @@ def processor_of(variant: Variant) -> OwlViTProcessor:
     return OwlViTProcessor(image_processor=images, tokenizer=build_tokenizer())
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variant", choices=sorted(VARIANTS), default="a")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument(
-        "--cache", type=Path, help="folder of rendered scenes (default: OUT/scenes)"
+@cache
+def _pool(run: Path) -> Pool:
+    return Pool(run / "scenes", SCENES)
+
+
+def batch(step: int, phase: Phase, run: Path, variant: Variant) -> Batch:
+    """The scenes of a step, augmented, with queries and the truth of every token."""
+    seed = phase.schedule.seed
+    rows = order(step, phase.schedule.batch_size, SCENES, seed)
+    rng = np.random.default_rng([seed, step])
+    return make_batch(_pool(run).take(rows.tolist()), variant.view, rng)
+
+
+def start_words(model: Detector, folder: Path) -> None:
+    """Start from the text tower of an exported detector of the same text size."""
+    model.owl.load_state_dict(load_text(folder), strict=False)
+
+
+def make_recipe(
+    name: str, variant: Variant, phases: tuple[Phase, ...], *, words: bool = False
+) -> Recipe:
+    """The recipe of one detector; with `words` its text tower starts from another's."""
+    return Recipe(
+        name=name,
+        module=f"detector {name}",
+        phases=phases,
+        model=lambda phase: Detector(variant),
+        batch=partial(batch, variant=variant),
+        loss=detector_loss,
+        exported=lambda model: model.owl,
+        processor=lambda: processor_of(variant),
+        score=lambda owl, count: detector_scores(owl, variant.view.size, count),
+        start=start_words if words else None,
+        eval_every=1000,
     )
-    parser.add_argument("--pool", type=int, default=16_000, help="number of training scenes")
-    parser.add_argument("--steps", type=int, default=1_000_000)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--batch-size", type=int, default=24)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--eval-every", type=int, default=1000)
-    parser.add_argument("--init", type=Path, help="run of a detector that gives the text tower")
-    parser.add_argument("--to", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--export-now", action="store_true", help="export the last saved state")
-    parser.add_argument("--score-scenes", type=int, default=200, help="unseen scenes of the scores")
-    return parser
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Train, or go on training, and export."""
-    given = _parser().parse_args(arguments)
-    common.one_thread()
-    variant = VARIANTS[given.variant]
-    schedule = Schedule(
-        given.steps, given.batch_size, given.lr, seed=variant.seed, minutes=given.minutes
-    )
-    torch.manual_seed(variant.seed)
-    model = Detector(variant)
-    to = given.to or common.CHECKPOINTS / variant.folder
-    if not given.export_now:
-        if given.init:
-            common.load_text_tower(model, given.init)
-        pool = Pool(given.cache or given.out / "scenes", given.pool)
+RECIPES = (
+    make_recipe(
+        "owl_vit",
+        LARGE,
+        (
+            Phase("first", Schedule(2400, 24, 1e-3, seed=1)),
+            Phase("second", Schedule(2100, 24, 4e-4, seed=1)),
+        ),
+    ),
+    make_recipe(
+        "owl_vit_small",
+        SMALL,
+        (
+            Phase("first", Schedule(3000, 24, 1.5e-3, seed=2)),
+            Phase("second", Schedule(1300, 24, 5e-4, seed=2)),
+        ),
+        words=True,
+    ),
+)
 
-        def batch(step: int) -> Batch:
-            rows = common.order(step, given.batch_size, given.pool, variant.seed)
-            rng = np.random.default_rng([variant.seed, step])
-            return make_batch(pool.take(rows.tolist()), variant.view, rng)
 
-        def evaluate(trained: nn.Module) -> dict[str, float]:
-            assert isinstance(trained, Detector)
-            return detector_scores(trained.owl, variant.view.size, count=60)
-
-        scoring = {"evaluate": evaluate, "eval_every": given.eval_every, "save_every": 250}
-        fit(model, batch, detector_loss, schedule, given.out, **scoring)
-    progress = restore(model, given.out)
-    model.eval()
-    command = f"detector --variant {given.variant}" + (" --init DETECTOR_RUN" if given.init else "")
-    scores = detector_scores(model.owl, variant.view.size, count=given.score_scenes)
-    card = common.record(command, saved_schedule(given.out), progress, scores)
-    common.export_model(model.owl, processor_of(variant), to, card)
-    print(f"exported to {to.name}: {scores}", flush=True)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    recipe.main(RECIPES, __doc__ or "", arguments)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,13 +16,15 @@ from grand_pipeline.picturebook.vocabulary import COLORS, STUFF, THINGS
 from training.recipes.picturebook.scenes import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    SIDE,
     TRAIN_SEED,
     jittered,
     pixels,
 )
 
-SIZE, GRID, MASK, SCENE = 192, 24, 96, 256  # sides: model input, cells, masks, rendered scenes
+SIZE, GRID, MASK, SCENE = 192, 24, 96, SIDE  # sides: model input, cells, masks, rendered scenes
 BOXES, POINTS = 5, 3  # prompts per picture
+BILINEAR = Image.Resampling.BILINEAR  # what the image processor of SAM does
 CLASSES = {name: i for i, name in enumerate((*THINGS, *STUFF))}
 HUES = {name: i for i, name in enumerate(COLORS)}
 
@@ -42,7 +45,7 @@ class Batch:
 
 
 def make_batch(step: int, size: int, total: int) -> Batch:
-    """Render `size` new scenes and draw prompts for each."""
+    """Render `size` new scenes and draw prompts for each; `total` is the budget of steps."""
     rng = np.random.default_rng([TRAIN_SEED, 11, step])
     scenes = [render(TRAIN_SEED, step * size + i) for i in range(size)]
     parts = [_targets(scene, rng) for scene in scenes]
@@ -51,7 +54,7 @@ def make_batch(step: int, size: int, total: int) -> Batch:
         torch.stack(part) for part in zip(*parts, strict=True)
     )
     return Batch(
-        pixels=pixels(images, SIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD),
+        pixels=pixels(images, SIZE, resample=BILINEAR, mean=IMAGENET_MEAN, std=IMAGENET_STD),
         boxes=boxes,
         points=points,
         masks=masks,
@@ -59,7 +62,7 @@ def make_batch(step: int, size: int, total: int) -> Batch:
         cells=cells,
         cell_boxes=cell_boxes,
         fine=fine,
-        strength=max(0.1, 1.0 - 1.6 * step / total),
+        strength=max(0.1, 1.0 - 0.8 * step / total),
     )
 
 

@@ -1,6 +1,6 @@
 """Train the embedded SAM: box prompts for every object, point prompts for automatic masks.
 
-    python -m training.recipes.picturebook.masks --minutes 35 --out runs/sam --export DIR
+    python -m training.recipes.picturebook.masks --out RUN --export DIR
 
 A real `SamModel` in miniature (192 px, patch 8, masks on a 96 x 96 grid). What makes it learn in
 minutes: one image embedding serves many prompts; throw-away heads on that embedding predict the
@@ -9,6 +9,9 @@ loss looks mostly into a window round the box; targets are area-averaged, so bor
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +24,7 @@ from transformers.models.sam.configuration_sam import (
     SamVisionConfig,
 )
 
-from training.recipes.picturebook.fit import Schedule, fit, restore
+from training.recipes.picturebook import recipe
 from training.recipes.picturebook.mask_scores import score
 from training.recipes.picturebook.mask_targets import (
     BOXES,
@@ -33,7 +36,8 @@ from training.recipes.picturebook.mask_targets import (
     Batch,
     make_batch,
 )
-from training.recipes.picturebook.scenes import arguments, record, save_half
+from training.recipes.picturebook.recipe import Phase, Recipe
+from training.recipes.picturebook.state import Schedule
 
 PATCH = 8
 
@@ -193,25 +197,28 @@ def _border_planes(fine: Tensor) -> Tensor:
     return torch.tensor([0.0, 1.0, 1.0], device=fine.device).view(1, 3, 1, 1)
 
 
-def main() -> None:
-    """Train (or go on training) and write the checkpoint; `--export-only` skips the training."""
-    args = arguments(__doc__ or "", steps=2600, batch=8, lr=1e-3, scenes=100)
-    torch.manual_seed(args.seed)
-    student = Student()
-    if args.export_only:
-        restore(student, args.out)
-    else:
-        schedule = Schedule(
-            args.steps, args.batch, args.lr, seed=args.seed, minutes=args.minutes, ema=0.998
-        )
-        fit(student, lambda s: make_batch(s, args.batch, args.steps), loss, schedule, args.out)
-    student.eval()
-    student.sam.set_attn_implementation("eager")
-    scores = score(student.sam, processor(), args.scenes) if args.scenes else {}
-    print(scores)
-    if args.export:
-        save_half(student.sam, args.export, record("masks", args, scores))
-        processor().save_pretrained(args.export)
+def batch(step: int, phase: Phase, run: Path) -> Batch:
+    """New scenes at every step."""
+    return make_batch(step, phase.schedule.batch_size, phase.schedule.steps)
+
+
+RECIPE = Recipe(
+    name="sam",
+    module="masks",
+    phases=(Phase("all", Schedule(1800, 8, 1.3e-3, ema=0.998)),),
+    model=lambda phase: Student(),
+    batch=batch,
+    loss=loss,
+    exported=lambda student: student.sam,
+    processor=processor,
+    score=lambda sam, count: score(sam, processor(), count),
+    cases=100,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    recipe.main((RECIPE,), __doc__ or "", arguments)
 
 
 if __name__ == "__main__":

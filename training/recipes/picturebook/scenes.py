@@ -1,25 +1,23 @@
-"""Scenes as training material: pixel tensors, a pool of recent scenes, and the export of a run."""
+"""Scenes as training material: the seeds, pixel tensors, recent scenes, boxes as detectors err."""
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Sequence
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from grand_pipeline.picturebook.render import render
 from grand_pipeline.picturebook.scene import Scene, SceneObject
 
-TRAIN_SEED = 1
-EVAL_SEED = 90_001
+# Every recipe draws from the first series alone and scores on the second alone.
+TRAIN_SEED, EVAL_SEED = 1_000, 2_000
+UNNAMED = 0.25  # share of things in a tone without a name: what parts shape from colour
+SIDE = 256  # of rendered scenes, in pixels
 HALF = (0.5, 0.5, 0.5)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -30,12 +28,12 @@ Rgb = npt.NDArray[np.uint8]
 
 
 def pixels(
-    images: list[Rgb],
+    images: Sequence[Rgb] | Rgb,
     size: int,
     *,
-    resample: Image.Resampling = Image.Resampling.BILINEAR,
-    mean: tuple[float, ...] = HALF,
-    std: tuple[float, ...] = HALF,
+    resample: Image.Resampling = Image.Resampling.BICUBIC,
+    mean: tuple[float, ...] = CLIP_MEAN,
+    std: tuple[float, ...] = CLIP_STD,
 ) -> Tensor:
     """Squash RGB arrays (H, W, 3) to (N, 3, size, size) floats, as the image processors do."""
     small = [np.asarray(Image.fromarray(i).resize((size, size), resample)) for i in images]
@@ -43,12 +41,10 @@ def pixels(
     return (stack - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
-def eval_scenes(count: int, *, held_out: bool = False) -> list[Scene]:
+@cache
+def eval_scenes(count: int, *, held_out: bool = False) -> tuple[Scene, ...]:
     """Scenes of a series that no training run draws from."""
-    return [render(EVAL_SEED, i, held_out=held_out) for i in range(count)]
-
-
-UNNAMED = 0.25  # share of things in a tone without a name: what parts shape from colour
+    return tuple(render(EVAL_SEED, i, held_out=held_out) for i in range(count))
 
 
 @lru_cache(maxsize=3000)
@@ -71,7 +67,7 @@ def draw_scenes(count: int, step: int, rng: np.random.Generator, fresh: float) -
 
 
 def jittered(
-    obj: SceneObject, spread: float, rng: np.random.Generator, size: int = 256
+    obj: SceneObject, spread: float, rng: np.random.Generator, size: int = SIDE
 ) -> tuple[float, float, float, float]:
     """The box of an object as a detector would err: every edge moved by N(0, spread * side)."""
     x0, y0, x1, y1 = obj.box
@@ -82,55 +78,3 @@ def jittered(
     if right - left < 4 or bottom - top < 4:
         return obj.box
     return float(left), float(top), float(right), float(bottom)
-
-
-def save_half(model: PreTrainedModel, folder: Path, record: Mapping[str, object]) -> None:
-    """Write a transformers model as float16 safetensors with its training record."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    model.config.dtype = "float16"
-    model.save_pretrained(folder, state_dict=state, safe_serialization=True)
-    (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n")
-
-
-def arguments(
-    description: str, *, steps: int, batch: int, lr: float, scenes: int, trunk: bool = False
-) -> argparse.Namespace:
-    """The command line that the recipes share."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run's state")
-    parser.add_argument("--export", type=Path, help="folder for the float16 checkpoint")
-    parser.add_argument("--export-only", action="store_true", help="do not train, only export")
-    parser.add_argument("--minutes", type=float, help="budget of wall-clock training time")
-    parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--batch", type=int, default=batch)
-    parser.add_argument("--lr", type=float, default=lr)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scenes", type=int, default=scenes, help="unseen scenes to score on")
-    if trunk:
-        parser.add_argument("--trunk", type=Path, help="run folder of a detector to start from")
-        parser.add_argument("--warm", type=Path, help="run folder of the same recipe to start from")
-        parser.add_argument("--frozen", action="store_true", help="do not train the vision tower")
-    return parser.parse_args()
-
-
-def record(recipe: str, args: argparse.Namespace, scores: Mapping[str, float]) -> dict[str, object]:
-    """What `training.json` says about a run."""
-    state = json.loads((args.out / "state.json").read_text())
-    schedule = state["schedule"]
-    minutes = f" --minutes {schedule['minutes']:g}" if schedule["minutes"] else ""
-    return {
-        "commands": [
-            f"python -m training.recipes.picturebook.{recipe}{minutes}"
-            f" --steps {schedule['steps']} --batch {schedule['batch_size']}"
-            f" --lr {schedule['lr']:g} --seed {schedule['seed']} --out OUT --export DIR"
-        ],
-        "seed": schedule["seed"],
-        "steps": state["step"],
-        "images": state["step"] * schedule["batch_size"],
-        "minutes": round(state["seconds"] / 60, 1),
-        "machine": "1 core of an x86-64 CPU",
-        "scores": {name: round(value, 4) for name, value in scores.items()},
-    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,22 +12,50 @@ import torch
 from torch import Tensor
 
 from grand_pipeline import geometry
-from grand_pipeline.picturebook.render import render
 from grand_pipeline.picturebook.scene import Scene
 from grand_pipeline.picturebook.vocabulary import HELD_OUT, HYPERNYMS, THINGS
-from training.recipes.picturebook.common import EVAL_SEED, SIDE, average_precision, hits, pixels_of
+from training.recipes.picturebook.scenes import SIDE, eval_scenes, pixels
 from training.recipes.picturebook.text import NAMES, Phrase, build_tokenizer, phrase
 
 if TYPE_CHECKING:
     from transformers import OwlViTForObjectDetection
 
-Found = list[tuple[int, npt.NDArray[np.float32], float]]
+Detection = tuple[int, npt.NDArray[np.float32], float]
+Found = list[Detection]
 Truth = dict[int, npt.NDArray[np.float32]]
 
 
-@cache
-def _scenes(count: int, held_out: bool) -> tuple[Scene, ...]:
-    return tuple(render(EVAL_SEED + held_out, i, held_out=held_out) for i in range(count))
+def hits(found: Sequence[Detection], truth: Truth, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
+    """Which detections of one class, best score first, find a true box of their own.
+
+    Args:
+        found: (image, box xyxy, score) of every detection.
+        truth: true boxes (n, 4) by image.
+        threshold: least IoU of a hit.
+    """
+    used = {image: np.zeros(len(boxes), bool) for image, boxes in truth.items()}
+    right = np.zeros(len(found), bool)
+    for place, (image, box, _) in enumerate(sorted(found, key=lambda f: -f[2])):
+        boxes = truth.get(image)
+        if boxes is None or not len(boxes):
+            continue
+        overlap = np.where(used[image], 0.0, geometry.iou(box[None], boxes)[0])
+        best = int(overlap.argmax())
+        if overlap[best] >= threshold:
+            right[place], used[image][best] = True, True
+    return right
+
+
+def average_precision(found: Sequence[Detection], truth: Truth) -> float:
+    """Area under the interpolated precision-recall curve of one class at IoU 0.5."""
+    total = sum(len(boxes) for boxes in truth.values())
+    if not total or not len(found):
+        return 0.0
+    found_so_far = np.cumsum(hits(found, truth))
+    recall = found_so_far / total
+    precision = found_so_far / np.arange(1, len(found) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
 
 
 @torch.no_grad()
@@ -40,7 +67,7 @@ def predict(
     text = model.owlvit.get_text_features(**tokens).pooler_output
     results = []
     for scene in scenes:
-        grid, _ = model.image_embedder(pixel_values=pixels_of(scene.image[None], size))
+        grid, _ = model.image_embedder(pixel_values=pixels([scene.image], size))
         image = grid.flatten(1, 2)
         logits, _ = model.class_head(image, text[None], None)
         boxes: Tensor = (model.box_head(image) + model.box_bias).sigmoid()[0] * SIDE
@@ -50,14 +77,14 @@ def predict(
 
 
 def detector_scores(
-    model: OwlViTForObjectDetection, size: int, *, count: int = 100, least: float = 0.03
+    model: OwlViTForObjectDetection, size: int, count: int, *, least: float = 0.03
 ) -> dict[str, float]:
     """AP50 of class names and of hypernyms, and accuracy of '<colour> <class>' phrases.
 
     Phrase accuracy: the best box of a phrase has IoU >= 0.5 with an object that it names; also
     over the held-out pairs, on scenes that hold them.
     """
-    scenes, unseen = _scenes(count, False), _scenes(count, True)
+    scenes, unseen = eval_scenes(count), eval_scenes(count, held_out=True)
     names = [phrase(n, None, 0) for n in (*NAMES, *HYPERNYMS)]
     found: dict[str, Found] = defaultdict(list)
     truth: dict[str, Truth] = defaultdict(dict)

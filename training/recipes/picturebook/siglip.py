@@ -1,9 +1,7 @@
 """Train the two embedded SigLIP models: one reads crops of objects, one reads whole pictures.
 
-    python -m training.recipes.picturebook.siglip crop --minutes 10 --out runs/crop --export DIR
-    python -m training.recipes.picturebook.siglip scene --minutes 6 --out runs/scene \
-        --trunk runs/owl_a --frozen
-    python -m training.recipes.picturebook.siglip scene --minutes 10 --out runs/scene --export DIR
+    python -m training.recipes.picturebook.siglip siglip_crop --out RUN --export DIR
+    python -m training.recipes.picturebook.siglip siglip_scene --trunk OWL_VIT --out ...
 
 Both are real `SiglipModel`s in miniature. Truth is known exactly here, so instead of pairing
 each image with one caption every image is compared with every prompt of the batch (sigmoid, as
@@ -12,7 +10,9 @@ in SigLIP), and where prompts exclude each other (classes, colours, landmarks) a
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,12 +21,8 @@ from torch.nn import functional as F
 from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel, SiglipProcessor
 from transformers.models.siglip.configuration_siglip import SiglipTextConfig, SiglipVisionConfig
 
-from training.recipes.picturebook.fit import STATE, Schedule, fit, restore
-from training.recipes.picturebook.scenes import (
-    arguments,
-    record,
-    save_half,
-)
+from training.recipes.picturebook import recipe
+from training.recipes.picturebook.recipe import Phase, Recipe
 from training.recipes.picturebook.siglip_batches import (
     CROP,
     SCENE,
@@ -36,12 +32,8 @@ from training.recipes.picturebook.siglip_batches import (
     scene_batch,
 )
 from training.recipes.picturebook.siglip_scores import score_crops, score_scenes
-from training.recipes.picturebook.text import (
-    COLOR_NAMES,
-    MAX_LENGTH,
-    NAMES,
-    build_tokenizer,
-)
+from training.recipes.picturebook.state import Schedule
+from training.recipes.picturebook.text import COLOR_NAMES, MAX_LENGTH, NAMES, build_tokenizer
 from training.recipes.picturebook.trunk import Memo, load_tower, start_siglip
 
 
@@ -103,7 +95,7 @@ class Student(nn.Module):
     The towers alone learn shapes slowly, as long as neither knows what the other means.
     """
 
-    def __init__(self, shape: Shape, frozen: bool = False) -> None:
+    def __init__(self, shape: Shape, *, frozen: bool = False) -> None:
         super().__init__()
         self.siglip = build(shape)
         self.patch_head = nn.Linear(shape.width, len(NAMES))
@@ -160,38 +152,62 @@ def _softmax_loss(logits: Tensor, truth: Tensor) -> Tensor:
     return F.cross_entropy(logits[has], truth[has].argmax(1))
 
 
-def main() -> None:
-    """Train (or go on training) one of the two models and write its checkpoint."""
-    which = sys.argv.pop(1) if len(sys.argv) > 1 else ""
-    if which not in ("crop", "scene"):
-        raise SystemExit("say which: siglip {crop,scene} --out DIR ...")
-    crops = which == "crop"
-    batch = 64 if crops else 24
-    args = arguments(__doc__ or "", steps=2000, batch=batch, lr=1e-3, scenes=150, trunk=True)
-    shape = CROP if crops else SCENE
-    torch.manual_seed(args.seed)
-    student = Student(shape, args.frozen)
-    if args.export_only:
-        restore(student, args.out)
-    else:
-        make = crop_batch if crops else scene_batch
-        if args.warm and not (args.out / STATE).is_file():
-            restore(student, args.warm)
-            _sharpen(student.siglip)
-        elif args.trunk and not (args.out / STATE).is_file():
-            sample = make(0, args.batch).pixels
-            start_siglip(student.siglip.vision_model, load_tower(args.trunk), sample)
-        schedule = Schedule(
-            args.steps, args.batch, args.lr, seed=args.seed, minutes=args.minutes, ema=0.997
-        )
-        fit(student, lambda step: make(step, args.batch), loss, schedule, args.out)
-    student.eval()
-    judge = score_crops if crops else score_scenes
-    scores = judge(student.siglip, processor(shape), args.scenes) if args.scenes else {}
-    print(scores)
-    if args.export:
-        save_half(student.siglip, args.export, record(f"siglip {which}", args, scores))
-        processor(shape).save_pretrained(args.export)
+def start_tower(student: Student, folder: Path) -> None:
+    """Start from the vision tower of an exported detector."""
+    sample = scene_batch(0, 24).pixels
+    start_siglip(student.siglip.vision_model, load_tower(folder), sample)
+
+
+def crops(step: int, phase: Phase, run: Path) -> Batch:
+    """Crops of a step."""
+    return crop_batch(step, phase.schedule.batch_size)
+
+
+def pictures(step: int, phase: Phase, run: Path) -> Batch:
+    """Whole pictures of a step."""
+    return scene_batch(step, phase.schedule.batch_size)
+
+
+_schedule = partial(Schedule, ema=0.997)
+RECIPES = (
+    Recipe(
+        name="siglip_crop",
+        module="siglip siglip_crop",
+        phases=(
+            Phase("first", _schedule(580, 64, 1.5e-3)),
+            Phase("second", _schedule(580, 64, 1e-3)),
+            Phase("third", _schedule(1700, 64, 7e-4)),
+        ),
+        model=lambda phase: Student(CROP),
+        batch=crops,
+        loss=loss,
+        exported=lambda student: student.siglip,
+        processor=lambda: processor(CROP),
+        score=lambda siglip, count: score_crops(siglip, processor(CROP), count),
+        cases=150,
+    ),
+    Recipe(
+        name="siglip_scene",
+        module="siglip siglip_scene",
+        phases=(
+            Phase("words", _schedule(750, 24, 1e-3), frozen=True),
+            Phase("joint", _schedule(750, 24, 1e-3)),
+        ),
+        model=lambda phase: Student(SCENE, frozen=phase.frozen),
+        batch=pictures,
+        loss=loss,
+        exported=lambda student: student.siglip,
+        processor=lambda: processor(SCENE),
+        score=lambda siglip, count: score_scenes(siglip, processor(SCENE), count),
+        start=start_tower,
+        cases=150,
+    ),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    recipe.main(RECIPES, __doc__ or "", arguments)
 
 
 if __name__ == "__main__":

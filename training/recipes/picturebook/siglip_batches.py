@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from grand_pipeline.picturebook.scene import Scene, SceneObject
@@ -105,7 +104,7 @@ def crop_batch(step: int, size: int) -> Batch:
     parts = list(zip([s for s, _ in pairs], windows, strict=True))
     prompts, mask = _tokens(words_of(words, rng), step)
     return Batch(
-        pixels=pixels([s.image[w] for s, w in parts], CROP.size, resample=Image.Resampling.BICUBIC),
+        pixels=pixels([s.image[w] for s, w in parts], CROP.size, mean=CROP.mean, std=CROP.std),
         prompts=prompts,
         mask=mask,
         truth=torch.from_numpy(matches(words, classes, colors)),
@@ -204,13 +203,7 @@ def scene_batch(step: int, size: int) -> Batch:
     prompts, mask = _tokens(texts, step)
     whole = (slice(0, 256), slice(0, 256))
     return Batch(
-        pixels=pixels(
-            [s.image for s in scenes],
-            SCENE.size,
-            resample=Image.Resampling.BICUBIC,
-            mean=SCENE.mean,
-            std=SCENE.std,
-        ),
+        pixels=pixels([s.image for s in scenes], SCENE.size, mean=SCENE.mean, std=SCENE.std),
         prompts=prompts,
         mask=mask,
         truth=torch.from_numpy(truth),

@@ -1,18 +1,20 @@
 """Train the embedded spaCy pipeline: parts of speech and dependencies, so that captions have
 noun phrases.
 
-    python -m training.recipes.picturebook.spacy_pipeline --export DIR
+    python -m training.recipes.picturebook.spacy_pipeline --out RUN --export DIR
 
-Tagged captions of rendered scenes and tagged sentences about everyday things; about a minute.
+Tagged captions of rendered scenes and tagged sentences about everyday things; some minutes. spaCy
+brings its own models and its own optimizer, so this recipe has a loop of its own. It trains on
+the CPU.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,15 @@ from spacy.util import fix_random_seed, minibatch
 
 from grand_pipeline.picturebook.language import TaggedToken, tagged_caption, tagged_description
 from grand_pipeline.picturebook.render import render
-from training.recipes.picturebook.common import EVAL_SEED, TRAIN_SEED, machine
+from training.recipes.picturebook import curves, export
+from training.recipes.picturebook.recipe import MODULES, Options, option_parser, scaled
+from training.recipes.picturebook.scenes import EVAL_SEED, TRAIN_SEED
 from training.recipes.picturebook.sentences import sentence
+from training.recipes.picturebook.state import LOG, Progress
 
 WIDTH, ROWS, DEPTH = 64, 400, 2
-EPOCHS = 8
+SENTENCES, EPOCHS, BATCH, SEED = 2000, 6, 32, 0  # sentences: of each of the two sorts
+STATE, PROGRESS = "state", "progress.json"
 TOK2VEC: dict[str, Any] = {
     "@architectures": "spacy.HashEmbedCNN.v2",
     "width": WIDTH,
@@ -111,55 +117,111 @@ def scores(nlp: Any, sentences: Sequence[Sequence[TaggedToken]]) -> dict[str, fl
     }
 
 
-def train(nlp: Any, gold: Sequence[Doc], epochs: int, seed: int) -> None:
-    """Fit in place."""
-    pairs = [Example(Doc(nlp.vocab, [t.text for t in d], [bool(t.whitespace_) for t in d]), d)
-             for d in gold]  # fmt: skip
+Sentences = Sequence[Sequence[TaggedToken]]
+
+
+def train(sentences: Sentences, epochs: int, seed: int, out: Path) -> tuple[Any, Progress]:
+    """The pipeline after `epochs` passes, trained from the state in `out` if there is one.
+
+    Every epoch begins with a new pipeline that reads what was saved, so a resumed training equals
+    an uninterrupted one.
+    """
+    per_epoch = -(-len(sentences) // BATCH)
+    if not (out / STATE).is_dir():
+        fix_random_seed(seed)
+        nlp = build()
+        nlp.initialize(lambda: _examples(nlp, sentences))
+        _save(nlp, Progress(), {}, out)
+    nlp, done = _load(out)
+    for epoch in range(done.step // per_epoch, epochs):
+        started = time.monotonic()
+        losses = _epoch(nlp, _examples(nlp, sentences), _rate(epoch, epochs), seed + epoch)
+        seconds = done.seconds + time.monotonic() - started
+        _save(nlp, Progress((epoch + 1) * per_epoch, seconds), losses, out)
+        nlp, done = _load(out)
+    return nlp, done
+
+
+def _examples(nlp: Any, sentences: Sentences) -> list[Example]:
+    gold = [reference(nlp, tagged) for tagged in sentences]
+    return [Example(Doc(nlp.vocab, [t.text for t in d], [bool(t.whitespace_) for t in d]), d)
+            for d in gold]  # fmt: skip
+
+
+def _load(out: Path) -> tuple[Any, Progress]:
+    nlp = build().from_disk(out / STATE, exclude=["vocab"])
+    return nlp, Progress(**json.loads((out / STATE / PROGRESS).read_text()))
+
+
+def _rate(epoch: int, epochs: int) -> float:
+    return 2e-3 * (1 - epoch / epochs)
+
+
+def _epoch(nlp: Any, pairs: Sequence[Example], rate: float, seed: int) -> dict[str, float]:
+    """One pass over all pairs. Moments begin anew, so an epoch depends on the weights alone."""
     fix_random_seed(seed)
-    optimizer = nlp.initialize(lambda: pairs)
-    shuffle = random.Random(seed)
-    for epoch in range(epochs):
-        shuffle.shuffle(pairs)
-        optimizer.learn_rate = 2e-3 * (1 - epoch / epochs)
-        losses: dict[str, float] = {}
-        for batch in minibatch(pairs, 32):
-            nlp.update(batch, sgd=optimizer, losses=losses, drop=0.15)
-        print(epoch, {name: round(value, 1) for name, value in losses.items()}, flush=True)
+    optimizer = nlp.resume_training()
+    optimizer.learn_rate = rate
+    losses: dict[str, float] = {}
+    for batch in minibatch(random.Random(seed).sample(pairs, len(pairs)), BATCH):
+        nlp.update(batch, sgd=optimizer, losses=losses, drop=0.15)
+    return losses
+
+
+def _save(nlp: Any, done: Progress, losses: dict[str, float], out: Path) -> None:
+    def write(folder: Path) -> None:
+        nlp.to_disk(folder, exclude=["vocab"])
+        (folder / PROGRESS).write_text(json.dumps(asdict(done)))
+        rows = curves.read(out / STATE / LOG)
+        row = {"step": done.step, "minutes": round(done.seconds / 60, 3)}
+        row |= {name: round(float(value), 4) for name, value in losses.items()}
+        rows += [row] if losses else []
+        (folder / LOG).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+    export.replace_folder(out / STATE, write)
+    print(done, {name: round(float(value), 1) for name, value in losses.items()}, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, score on sentences never seen, export."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--export", type=Path, required=True, help="folder for the pipeline")
-    parser.add_argument("--sentences", type=int, default=3000, help="of each of the two sorts")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    started = time.monotonic()
-    nlp = build()
-    texts = [*world(options.sentences, TRAIN_SEED), *everyday(options.sentences, TRAIN_SEED)]
-    train(nlp, [reference(nlp, tagged) for tagged in texts], options.epochs, options.seed)
-    minutes = (time.monotonic() - started) / 60
-    unseen = {"world": world(200, EVAL_SEED), "everyday": everyday(400, EVAL_SEED)}
-    reached = {
-        f"{kind}_{name}": value
-        for kind, texts_of in unseen.items()
-        for name, value in scores(nlp, list(texts_of)).items()
-    }
+    options = Options(**vars(option_parser(__doc__ or "").parse_args(arguments)))
+    count = scaled(SENTENCES, options.scale, 8)
+    phases = [{"name": "all", "sentences": count, "epochs": EPOCHS, "seed": SEED}]
+    if export.is_done(options.out, options.export, phases):
+        print(f"spacy: nothing to do; {options.out} is trained and exported")
+        return
+    texts = [*world(count, TRAIN_SEED), *everyday(count, TRAIN_SEED)]
+    nlp, done = train(texts, 0 if options.export_only else EPOCHS, SEED, options.out)
+    if options.export is None:
+        return
+    reached = unseen_scores(nlp)
     print(json.dumps(reached, indent=2))
-    nlp.to_disk(options.export, exclude=["vocab"])
-    card = {
-        "commands": [
-            "python -m training.recipes.picturebook.spacy_pipeline "
-            f"--sentences {options.sentences} --epochs {options.epochs} --seed {options.seed}"
-        ],
-        "seed": options.seed,
-        "steps": options.epochs * -(-len(texts) // 32),
-        "minutes": round(minutes, 2),
-        "machine": machine(),
+    scale = f" --scale {options.scale:g}" if options.scale != 1 else ""
+    facts = {
+        "commands": [f"python -m {MODULES}.spacy_pipeline --out RUN --export DIR{scale}"],
+        "seed": SEED,
+        "steps": done.step,
+        "minutes": round(done.seconds / 60, 1),
+        "machine": export.machine("cpu"),
+        "phases": phases,
         "scores": reached,
     }
-    (options.export / "training.json").write_text(json.dumps(card, indent=2) + "\n")
+
+    def write(folder: Path) -> None:
+        nlp.to_disk(folder, exclude=["vocab"])
+
+    export.whole(options.export, write, facts, {"all": options.out / STATE})
+    export.mark_done(options.out, facts)
+
+
+def unseen_scores(nlp: Any) -> dict[str, float]:
+    """`scores` on sentences of seeds that no training draws from."""
+    unseen = {"world": world(200, EVAL_SEED), "everyday": everyday(400, EVAL_SEED)}
+    return {
+        f"{kind}_{name}": value
+        for kind, texts in unseen.items()
+        for name, value in scores(nlp, list(texts)).items()
+    }
 
 
 if __name__ == "__main__":

@@ -6,31 +6,43 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from grand_pipeline.errors import GrandError
-from training.recipes.picturebook.fit import STATE
-
-_PART = "vision_model."
+from training.recipes.picturebook.export import WEIGHTS
 
 
 def load_tower(folder: Path) -> dict[str, Tensor]:
-    """The averaged weights of the OWL-ViT vision tower in a detector's run folder.
+    """The weights of the OWL-ViT vision tower of an exported detector.
 
     Raises:
         GrandError: the folder holds no such tower.
     """
-    if not (folder / STATE).is_file():
-        raise GrandError(f"no training state in {folder}; train the detector first")
-    with safe_open(folder / STATE, framework="pt") as state:
-        names = list(state.keys())
-        keys = [name for name in names if name.startswith("ema.") and _PART in name]
-        tower = {k.split(_PART, 1)[1]: state.get_tensor(k).float() for k in keys}
-    if "encoder.layers.0.self_attn.q_proj.weight" not in tower:
-        raise GrandError(f"{folder / STATE} holds no vision tower; give a detector's run folder")
-    return tower
+    return _part(folder, "owlvit.vision_model.", "encoder.layers.0.self_attn.q_proj.weight")
+
+
+def load_text(folder: Path) -> dict[str, Tensor]:
+    """The weights of the text tower of an exported detector, under their full names.
+
+    Raises:
+        GrandError: the folder holds no such tower.
+    """
+    prefix = "owlvit.text_"
+    return {prefix + k: v for k, v in _part(folder, prefix, "projection.weight").items()}
+
+
+def _part(folder: Path, prefix: str, sign: str) -> dict[str, Tensor]:
+    """Weights whose names begin with `prefix`, without it; `sign` is one that must be there."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise GrandError(f"no {WEIGHTS} in {folder}; train and export the detector first")
+    weights = load_file(path).items()
+    part = {k.removeprefix(prefix): v.float() for k, v in weights if k.startswith(prefix)}
+    if sign not in part:
+        raise GrandError(f"{path} holds no {prefix}{sign}; give the folder of an exported detector")
+    return part
 
 
 def start_blip(vision: nn.Module, tower: dict[str, Tensor], sample: Tensor) -> None:

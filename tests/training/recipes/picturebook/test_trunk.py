@@ -13,10 +13,10 @@ from transformers import OwlViTVisionConfig, OwlViTVisionModel
 from grand_pipeline.errors import GrandError
 from training.recipes.picturebook.captioner import HEADS, LAYERS, PATCH, SIZE, WIDTH
 from training.recipes.picturebook.captioner import build as build_blip
-from training.recipes.picturebook.fit import STATE
+from training.recipes.picturebook.export import WEIGHTS
 from training.recipes.picturebook.siglip import SCENE
 from training.recipes.picturebook.siglip import build as build_siglip
-from training.recipes.picturebook.trunk import Memo, load_tower, start_blip, start_siglip
+from training.recipes.picturebook.trunk import Memo, load_text, load_tower, start_blip, start_siglip
 
 
 def _detector(layers: int) -> OwlViTVisionModel:
@@ -36,8 +36,8 @@ def _detector(layers: int) -> OwlViTVisionModel:
 
 def _saved(owl: OwlViTVisionModel, folder: Path) -> Path:
     tower = {k.removeprefix("vision_model."): v for k, v in owl.state_dict().items()}
-    weights = {f"ema.owl.owlvit.vision_model.{k}": v.contiguous() for k, v in tower.items()}
-    save_file(weights, folder / STATE)
+    weights = {f"owlvit.vision_model.{k}": v.contiguous() for k, v in tower.items()}
+    save_file(weights, folder / WEIGHTS)
     return folder
 
 
@@ -67,12 +67,18 @@ def test_siglip_takes_the_first_layers(tmp_path: Path) -> None:
     assert torch.equal(vision.head.probe, head)
 
 
-def test_a_run_of_something_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(GrandError, match="train the detector first"):
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GrandError, match="train and export the detector"):
         load_tower(tmp_path)
-    save_file({"ema.other": torch.zeros(1)}, tmp_path / STATE)
-    with pytest.raises(GrandError, match="no vision tower"):
+    save_file({"other": torch.zeros(1)}, tmp_path / WEIGHTS)
+    with pytest.raises(GrandError, match="holds no owlvit"):
         load_tower(tmp_path)
+
+
+def test_the_text_tower_is_read_under_its_full_names(tmp_path: Path) -> None:
+    names = ("owlvit.text_model.embeddings.weight", "owlvit.text_projection.weight", "other")
+    save_file({name: torch.ones(2) for name in names}, tmp_path / WEIGHTS)
+    assert set(load_text(tmp_path)) == set(names[:2])
 
 
 def test_memo_encodes_each_scene_once_and_forgets_the_oldest() -> None:
