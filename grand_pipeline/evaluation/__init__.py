@@ -2,6 +2,6 @@
 
 from grand_pipeline.evaluation.evaluate import Extras, evaluate, evaluate_runs
 from grand_pipeline.evaluation.objects import Scores
-from grand_pipeline.evaluation.report import text
+from grand_pipeline.evaluation.report import compared, differences, text
 
-__all__ = ["Extras", "Scores", "evaluate", "evaluate_runs", "text"]
+__all__ = ["Extras", "Scores", "compared", "differences", "evaluate", "evaluate_runs", "text"]

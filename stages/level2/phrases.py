@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from grand_pipeline import weights
 from grand_pipeline.columns import CAPTIONS, PHRASES
-from grand_pipeline.errors import MissingDependencyError, SettingsError
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import Phrase
+from stages import parsing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,27 +42,8 @@ class Phrases(Stage[Any]):
         return False
 
     def load(self, device: str) -> Any:
-        """The pipeline, always on the CPU.
-
-        Raises MissingDependencyError when it is not installed, SettingsError when it can not
-        parse.
-        """
-        import spacy
-
-        try:
-            nlp = spacy.load(weights.resolve(self.model))
-        except OSError as error:
-            raise MissingDependencyError(
-                f"spaCy pipeline '{self.model}' is neither installed nor a folder; install it "
-                f"with `python -m spacy download {self.model}`, or give a folder or "
-                f'"embedded:spacy"'
-            ) from error
-        if "parser" not in nlp.pipe_names:
-            raise SettingsError(
-                f"spaCy pipeline '{self.model}' has no parser, so it knows no noun phrases; it "
-                f"has {', '.join(nlp.pipe_names) or 'no component'}. Name one with a parser"
-            )
-        return nlp
+        """The pipeline, always on the CPU."""
+        return parsing.load(self.model)
 
     def annotate(self, model: Any, records: Sequence[Record]) -> list[Row]:
         return [{PHRASES: self.phrases(model, record.members(CAPTIONS))} for record in records]

@@ -1,0 +1,81 @@
+"""GranD's fourth level: context from a list of objects instead of the scene graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import prompts as library
+from grand_pipeline.columns import ASSIGNED, ATTRIBUTES, CONTEXT, INSTANCES, LANDMARK
+from grand_pipeline.grand_v1 import graph
+from grand_pipeline.record import Record
+from grand_pipeline.stage import Reads, Row, Stage, Writes
+from stages import chat
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrandV1Context(Stage[chat.Chat]):
+    """Extra context: knowledge that can not be seen in the picture."""
+
+    level: ClassVar[int] = 4
+
+    model: str = "Qwen/Qwen3-4B"
+    """A causal language model for chats: hub id, folder, or "embedded:NAME"."""
+
+    prompt: str = "context/default"
+    """Folder under `prompts/`; its user template has the one field `graph`."""
+
+    max_nodes: int = 30
+    """Objects in the list, those with an attribute first."""
+
+    attribute_sources: tuple[str, ...] = ("gpt4roi", "grit")
+    """Sources of attributes in order of preference; the rest follow by name."""
+
+    dtype: chat.Dtype = "float32"
+    """Precision of the weights; bfloat16 halves the memory on a GPU that has it."""
+
+    max_new_tokens: int = 512
+    """Longest answer in tokens; the prompt has what is left of the model's context."""
+
+    defects: tuple[Literal["D19"], ...] = ()
+    """Published faults to repeat; see docs/grand_v1.md."""
+
+    @property
+    def reads(self) -> Reads:
+        return (INSTANCES, ASSIGNED, ATTRIBUTES, LANDMARK)
+
+    @property
+    def writes(self) -> Writes:
+        return (CONTEXT,)
+
+    @property
+    def needs_image(self) -> bool:
+        return False
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        return (self.prompt,)
+
+    def load(self, device: str) -> chat.Chat:
+        """The model; the prompt is read here too, so that a wrong name fails at once."""
+        library.load(self.prompt)
+        return chat.load(self.model, device, self.dtype)
+
+    def annotate(self, model: chat.Chat, records: Sequence[Record]) -> list[Row]:
+        told = chat.describe(
+            model,
+            library.load(self.prompt),
+            [self.text(record) for record in records],
+            self.max_new_tokens,
+            self.model,
+        )
+        return [{CONTEXT: generation} for generation in told]
+
+    def text(self, record: Record) -> str:
+        """The list of one image."""
+        members = record.members(ATTRIBUTES)
+        told = graph.described(graph.by_preference(members, self.attribute_sources))
+        nodes = graph.chosen(record[INSTANCES], told, self.max_nodes, self.defects)
+        labels = {a.object_id: a.label for a in record[ASSIGNED]}
+        return graph.context_text(nodes, labels, told, record[LANDMARK])
