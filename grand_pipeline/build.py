@@ -48,15 +48,16 @@ def build(job: Job, watch: Watcher) -> Run:
     Raises UserError for a plan or input that can not work, before any work is done;
     TooManyFailedError when more images failed than `max_failed`.
     """
+    job = replace(job, preset=with_imported(job.preset, job.out))
     plan = _fitting_plan(job)
     if job.images:
         next(ingest.discover(job.images, skip=job.out))  # A mistyped folder leaves no run behind.
     with lock.hold(job.out) as token:
-        run = Run.create(job.out, _described(job.preset, job.until))
+        run = Run.create(job.out, described(job.preset, job.until))
         publication.sweep(run.root)
         if job.images:
             watch.phase("ingest")
-            _ingest(run, job)
+            add_images(run, job.images, job.shard_size, job.embed_images, _given(plan))
         if not run.shards():
             raise UserError(f"nothing to annotate in {', '.join(job.images) or job.out}")
         _execute(run, plan, token, job.address, watch)
@@ -67,9 +68,15 @@ def build(job: Job, watch: Watcher) -> Run:
 def rerun(run: Run, key: str, job: Job, watch: Watcher) -> Run:
     """Compute stage `key` and its descendants again, with `job.preset`.
 
-    Raises UserError for a plan that can not work, before anything is discarded.
+    Raises UserError for a plan that can not work and for a stage that was imported, before
+    anything is discarded.
     """
     plan = _fitting_plan(job)
+    if plan.step(key).stage.given:
+        raise UserError(
+            f"'{key}' was imported into '{run.root}', and nothing here can compute it; run "
+            "`grand import` again with the predictions"
+        )
     again = [*plan.descendants(key), ANNOTATIONS]
     with lock.hold(run.root):
         for step in again:
@@ -81,6 +88,23 @@ def rerun(run: Run, key: str, job: Job, watch: Watcher) -> Run:
 def resolved_plan(preset: settings.Preset, until: str | None = None) -> Plan:
     """The plan of a preset, cut at `until`."""
     return make_plan(settings.stages(preset), until)
+
+
+def holds_imports(out: Path) -> bool:
+    """Whether there is a run at `out` with columns that `grand import` put there."""
+    return bool(_imported(out))
+
+
+def with_imported(preset: settings.Preset, out: Path) -> settings.Preset:
+    """The preset with the tables of what `grand import` put into the run at `out`, if any."""
+    return replace(preset, tables={**_imported(out), **preset.tables})
+
+
+def _imported(out: Path) -> settings.Tables:
+    if not (out / "run.json").exists():
+        return {}
+    recorded: settings.Tables = Run.open(out).info()["preset"].get("stages", {})
+    return {key: table for key, table in recorded.items() if key.startswith("imported.")}
 
 
 def _fitting_plan(job: Job) -> Plan:
@@ -161,7 +185,8 @@ def this_machine() -> Resources:
     return Resources(len(os.sched_getaffinity(0)), gpus, memory)
 
 
-def _described(preset: settings.Preset, until: str | None) -> dict[str, Any]:
+def described(preset: settings.Preset, until: str | None) -> dict[str, Any]:
+    """The preset as run.json records it."""
     return {
         "name": preset.name,
         "description": preset.description,
@@ -170,20 +195,52 @@ def _described(preset: settings.Preset, until: str | None) -> dict[str, Any]:
     }
 
 
-def _ingest(run: Run, job: Job) -> None:
+def add_images(
+    run: Run,
+    images: Sequence[str],
+    shard_size: int,
+    embed: bool = False,
+    given: Sequence[str] = (),
+) -> None:
+    """Put the images that the run does not have yet into new shards; `embed` their bytes.
+
+    Raises UserError for new images when the steps `given` were imported: nobody could annotate
+    them.
+    """
     known = ingest.known_of(run.images())
-    found = ingest.ingest(ingest.discover(job.images, skip=run.root), known=known)
+    found = ingest.ingest(ingest.discover(images, skip=run.root), known=known)
+    if found.rows and given:
+        raise UserError(
+            f"{len(found.rows)} images are not in '{run.root}' (first: {found.rows[0].uri}), and "
+            f"its {_some(given)} can only be imported: add them with `grand import ... --images`, "
+            "together with their predictions"
+        )
     if found.duplicates:
         run.add_duplicates(found.duplicates)
-    for start in range(0, len(found.rows), job.shard_size):
-        rows = found.rows[start : start + job.shard_size]
-        run.add_shard([ingest.with_bytes(row) for row in rows] if job.embed_images else rows)
+    for start in range(0, len(found.rows), shard_size):
+        rows = found.rows[start : start + shard_size]
+        run.add_shard([ingest.with_bytes(row) for row in rows] if embed else rows)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _given(plan: Plan) -> list[str]:
+    return [step.key for step in plan.steps if step.stage.given]
 
 
 def _execute(run: Run, plan: Plan, token: str, address: str | None, watch: Watcher) -> None:
     done = runner.up_to_date(run, plan)
     finished = Counter(task.step for task in done)
     shards = len(run.shards())
+    lacking = [key for key in _given(plan) if finished[key] < shards]
+    if lacking:
+        raise UserError(
+            f"{_some(lacking)} of '{run.root}' can only be imported, and is missing or of "
+            "another import for some images; run `grand import` again with all predictions"
+        )
     keys = [*(step.key for step in plan.steps), ANNOTATIONS]
     todo = {key: shards - finished[key] for key in keys if finished[key] < shards}
     if not todo:

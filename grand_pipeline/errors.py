@@ -42,6 +42,10 @@ class ImageError(GrandError):
     """One image can not be read; recorded as an error row, never fatal for a run."""
 
 
+class SourceError(GrandError):
+    """A file to import is not what it should be; recorded as an error row, never fatal."""
+
+
 class AnnotationError(GrandError):
     """A stage broke its own declaration: wrong number of rows, wrong columns, wrong types."""
 

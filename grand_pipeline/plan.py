@@ -99,6 +99,26 @@ def make_plan(stages: Sequence[Stage[Any]], until: str | None = None) -> Plan:
     return Plan(tuple(steps.values()))
 
 
+def feasible(stages: Sequence[Stage[Any]]) -> tuple[tuple[Stage[Any], ...], dict[str, str]]:
+    """The stages whose reads are written by others of them, and why each other one is left out.
+
+    The second value maps a stage's key to the column that nobody writes.
+    """
+    kept, unmet = tuple(stages), dict[str, str]()
+    while True:
+        writers = {column.name: stage.key for stage in kept for column in stage.writes}
+        lacking = {
+            stage.key: read.name
+            for stage in kept
+            for read in (*stage.mentions, *stage.reads)
+            if not _members(read, writers)
+        }
+        if not lacking:
+            return kept, unmet
+        unmet.update(lacking)
+        kept = tuple(stage for stage in kept if stage.key not in lacking)
+
+
 def _ordered(stages: Sequence[Stage[Any]], parents: dict[str, list[str]]) -> list[Stage[Any]]:
     ordered: dict[str, Stage[Any]] = {}
     while len(ordered) < len(stages):

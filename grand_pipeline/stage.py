@@ -49,6 +49,8 @@ class Stage(abc.ABC, Generic[M]):
     version: ClassVar[int] = 1
     level: ClassVar[int]
     operational: ClassVar[frozenset[str]] = frozenset({"batch_size", "resources", "device"})
+    given: ClassVar[bool] = False
+    """Whether its columns come from an import, so that nothing here can compute them again."""
 
     batch_size: int = 8
     """Images given to the model at once."""

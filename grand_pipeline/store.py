@@ -32,7 +32,8 @@ ANNOTATIONS = "annotations"
 ERROR = "_error"
 """Why this image has no values: the stage's own failure."""
 SKIPPED = "_skipped"
-"""Key of the step (or "ingest") whose failure left nothing to work on."""
+"""Key of the step (or "ingest") whose failure left nothing to work on; "import" where a source that
+was imported has nothing for this image."""
 
 State = Literal["done", "stale", "missing"]
 

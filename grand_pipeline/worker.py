@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _MESSAGE_LIMIT = 2000
+_NO_SIZE = "the size of this image is unknown: it was imported without its file (see --images)"
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ def annotate_shard(run: Run, step: Step, model: Any, shard: str, token: str) -> 
     begun = time.monotonic()
     rows = run.shard_images(shard)
     results = _annotate(step, model, rows, _inputs(run, step, shard, len(rows)))
-    marks = {"fingerprint": step.fingerprint, "identity": step.identity}
-    commit(run, step.key, shard, _table(step, rows, results), marks, token)
+    commit_results(run, step, shard, rows, results, token)
     return Outcome(
         step=step.key,
         shard=shard,
@@ -68,6 +68,22 @@ def annotate_shard(run: Run, step: Step, model: Any, shard: str, token: str) -> 
         skipped=sum(result.skipped is not None for result in results),
         seconds=time.monotonic() - begun,
     )
+
+
+def commit_results(
+    run: Run,
+    step: Step,
+    shard: str,
+    rows: Sequence[ImageRow],
+    results: Sequence[Result],
+    token: str,
+) -> None:
+    """Publish the fragment of `step` with one result per image row of `shard`.
+
+    Raises WorkerError when the run has another driver by now.
+    """
+    marks = {"fingerprint": step.fingerprint, "identity": step.identity}
+    commit(run, step.key, shard, _table(step, rows, results), marks, token)
 
 
 def commit(
@@ -130,6 +146,8 @@ def _unable(step: Step, row: ImageRow, given: Mapping[str, Any]) -> Result | Non
     """
     if row.error is not None:
         return Result(None, skipped="ingest")
+    if row.width is None or row.height is None:
+        return Result(None, error=_NO_SIZE)
     writer = dict(step.inputs)
     for read in step.stage.reads:
         if isinstance(read, Column):
@@ -169,12 +187,12 @@ def _ahead(
 def _decoded(records: list[Record]) -> list[Record]:
     for record in records:
         # A failure is not lost: the access inside `annotate` raises again, for this image alone.
-        _attempt(partial(getattr, record, "image"))
+        attempt(partial(getattr, record, "image"))
     return records
 
 
 def _batch(step: Step, model: Any, records: Sequence[Record]) -> list[Result]:
-    together = _attempt(partial(_checked, step, model, records))
+    together = attempt(partial(_checked, step, model, records))
     if isinstance(together, list):
         return together
     if len(records) == 1:
@@ -188,10 +206,11 @@ def _checked(step: Step, model: Any, records: Sequence[Record]) -> list[Result]:
         raise AnnotationError(
             f"stage '{step.key}' returned {len(rows)} rows for {len(records)} images"
         )
-    return [Result(_encoded(step, row)) for row in rows]
+    return [Result(encoded(step, row)) for row in rows]
 
 
-def _encoded(step: Step, row: Row) -> dict[str, Any]:
+def encoded(step: Step, row: Row) -> dict[str, Any]:
+    """A stage's row as plain values. Raises AnnotationError when it breaks the declaration."""
     written = {column.name: column.encode(value) for column, value in row.items()}
     if set(written) != set(step.writes):
         raise AnnotationError(
@@ -203,7 +222,7 @@ def _encoded(step: Step, row: Row) -> dict[str, Any]:
     return written
 
 
-def _attempt(call: Callable[[], Any]) -> Any:
+def attempt(call: Callable[[], Any]) -> Any:
     """The call's value, or its failure as a text: whatever a model raises must stay one row."""
     try:
         return call()

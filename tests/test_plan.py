@@ -6,7 +6,7 @@ import pytest
 
 from grand_pipeline import plan_view
 from grand_pipeline.errors import PlanError
-from grand_pipeline.plan import Plan, check_fits, differences, make_plan
+from grand_pipeline.plan import Plan, check_fits, differences, feasible, make_plan
 from grand_pipeline.stage import Resources
 from tests.fakes import Brightness, Caption, Graph
 
@@ -90,3 +90,10 @@ def test_differences_say_why() -> None:
     ]
     assert differences(old[1].identity, new[1].identity) == ["parent brightness.fake changed"]
     assert differences(new[0].identity, new[0].identity) == []
+
+
+def test_stages_that_can_not_work_are_left_out_with_what_needs_them() -> None:
+    kept, unmet = feasible([Graph(), Caption(), Brightness()])
+    assert len(kept) == 3 and unmet == {}
+    kept, unmet = feasible([Graph(), Caption()])
+    assert (kept, unmet) == ((), {"caption.fake": "tags", "graph": "captions.fake"})

@@ -113,3 +113,13 @@ def test_a_worker_of_a_dead_driver_commits_nothing(tmp_path: Path) -> None:
     with lock.hold(run.root), pytest.raises(WorkerError, match="another driver"):
         annotate_shard(run, step, 1.0, "00000", old)
     assert run.state(step.key, "00000", step.fingerprint) == "missing"
+
+
+def test_an_image_without_size_is_an_error_row(tmp_path: Path) -> None:
+    run = make_run(tmp_path, images=0)
+    sized = ImageRow("1" * 32, "a.jpg", (), 8, 8, None, None, None)
+    run.add_shard([ImageRow("0" * 32, "b.jpg", (), None, None, None, None, None), sized])
+    outcome = annotate(run, chain(Scripted(rows=((("scene_graph", "x"),),))), "scripted")
+    assert outcome.failed == 1
+    assert "size of this image is unknown" in run.read("scripted", "00000", [ERROR])[ERROR][0]
+    assert run.read("scripted", "00000", ["scene_graph"])["scene_graph"] == [None, "x"]

@@ -30,8 +30,13 @@ DEFAULT_PRESET = "picturebook"
 
 def build_command(
     images: Annotated[
-        list[str], typer.Option("--images", metavar="DIR|GLOB|URL", help="Images; repeatable.")
-    ],
+        list[str] | None,
+        typer.Option(
+            "--images",
+            metavar="DIR|GLOB|URL",
+            help="Images; repeatable. Without them, the run goes on with what it has.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run directory.")] = Path("run"),
     preset: PresetOption = None,
     until: UntilOption = None,
@@ -42,11 +47,12 @@ def build_command(
     embed_images: Annotated[bool, typer.Option(help="Keep the image bytes in the run.")] = False,
 ) -> None:
     """Annotate a folder of images; what is already done is kept."""
-    chosen = settings.override(settings.load_preset(preset or DEFAULT_PRESET), set_ or [])
-    build.resolved_plan(chosen, until)
-    if preset is None:
-        _refuse_photographs(images)
-    job = build.Job(out, chosen, images, until, shard_size, embed_images, address, max_failed)
+    asked = images or []
+    chosen = settings.override(_preset(preset, asked, out), set_ or [])
+    build.resolved_plan(build.with_imported(chosen, out), until)
+    if preset is None and asked and not build.holds_imports(out):
+        _refuse_photographs(asked)
+    job = build.Job(out, chosen, asked, until, shard_size, embed_images, address, max_failed)
     _watched(lambda watch: build.build(job, watch))
     _summary(Run.open(out))
 
@@ -118,6 +124,17 @@ def plan(
     for column in table.columns:
         column.overflow = "fold"
     console().print(table)
+
+
+def _preset(name: str | None, images: Sequence[str], out: Path) -> settings.Preset:
+    """The preset named, else the one the run goes on with, else the default."""
+    if name is not None:
+        return settings.load_preset(name)
+    if images and not build.holds_imports(out):
+        return settings.load_preset(DEFAULT_PRESET)
+    if not (out / "run.json").exists():
+        raise UserError(f"'{out}' is no run to go on with; name the images with --images")
+    return build.recorded_preset(Run.open(out))[0]
 
 
 def _refuse_photographs(images: Sequence[str]) -> None:
