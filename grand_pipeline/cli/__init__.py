@@ -13,7 +13,7 @@ from typing import Annotated, cast
 import typer
 
 from grand_pipeline import __version__
-from grand_pipeline.cli import look, measure, run
+from grand_pipeline.cli import bring, look, measure, run
 from grand_pipeline.errors import GrandError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -22,8 +22,14 @@ app.command("rerun")(run.rerun)
 app.command("status")(run.status)
 app.command("plan")(run.plan)
 app.command("show")(look.show)
+app.command("explain")(look.explain)
 app.command("stats")(look.stats)
 app.command("doctor")(look.doctor)
+
+import_app = typer.Typer(no_args_is_help=True, help="Bring what was made elsewhere into a run.")
+import_app.command("grand-raw")(bring.import_raw)
+import_app.command("grand")(bring.import_grand)
+app.add_typer(import_app, name="import")
 
 picturebook_app = typer.Typer(no_args_is_help=True, help="The rendered world with exact truth.")
 picturebook_app.command("render")(measure.render_command)

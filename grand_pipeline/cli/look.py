@@ -1,4 +1,4 @@
-"""Commands that look at a run or at the machine: show, stats, doctor."""
+"""Commands that look at a run or at the machine: show, explain, stats, doctor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from grand_pipeline.cli.options import JsonOption, RunArgument, print_json
+from grand_pipeline.cli.options import JsonOption, RunArgument, console, print_json
 from grand_pipeline.store import Run
 
 
@@ -23,6 +23,27 @@ def show(
     folder = out or run / "show"
     written = draw_run(Run.open(run), folder, image_ids or None, limit)
     typer.echo(f"{len(written)} pictures in {folder}")
+
+
+def explain(
+    run: RunArgument,
+    image: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMAGE_ID", help="An image id or its beginning, or the end of a path."
+        ),
+    ],
+    object_id: Annotated[int | None, typer.Argument(metavar="[OBJECT_ID]")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say where every part of an annotation came from: which models, scores, rules and options."""
+    from grand_pipeline import explain as explain_module
+
+    story = explain_module.explain(Run.open(run), image, object_id)
+    if as_json:
+        print_json(story.json())
+    else:
+        explain_module.tell(story, console())
 
 
 def stats(run: RunArgument, as_json: JsonOption = False) -> None:

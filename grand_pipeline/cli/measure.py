@@ -31,16 +31,29 @@ def render_command(
 def eval_labels(
     run: RunOption,
     truth: TruthOption,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Another run to set beside the first.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare a run with a truth run, joined on image_id."""
     from grand_pipeline import evaluation
 
-    report = evaluation.evaluate_runs(Run.open(run), Run.open(truth))
+    true = Run.open(truth)
+    report = evaluation.evaluate_runs(Run.open(run), true)
+    if compare is None:
+        if as_json:
+            print_json(report)
+        else:
+            typer.echo(evaluation.text(report))
+        return
+    other = evaluation.evaluate_runs(Run.open(compare), true)
     if as_json:
-        print_json(report)
+        gaps = evaluation.differences(report, other)
+        print_json({"run": report, "compare": other, "difference": gaps})
     else:
-        typer.echo(evaluation.text(report))
+        names = (run.resolve().name, compare.resolve().name)
+        typer.echo(evaluation.compared(report, other, names))
 
 
 def eval_failures(
