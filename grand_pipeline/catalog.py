@@ -9,6 +9,9 @@ from grand_pipeline.errors import SettingsError, suggest
 from grand_pipeline.stage import Stage
 
 STAGES: dict[str, str] = {
+    "imported": "stages.level1.imported:Imported",
+    "described": "stages.level1.described:Described",
+    "chosen_labels": "stages.level2.chosen_labels:ChosenLabels",
     "tags": "stages.level1.tags:Tags",
     "landmark": "stages.level1.landmark:LandmarkStage",
     "depth": "stages.level1.depth:Depth",
@@ -28,6 +31,15 @@ STAGES: dict[str, str] = {
     "dense_caption": "stages.level3.dense_caption:DenseCaption",
     "dense_grounding": "stages.level3.dense_grounding:DenseGrounding",
     "context": "stages.level4.context:Context",
+    "grand_v1_fusion": "stages.level1.grand_v1_fusion:GrandV1Fusion",
+    "grand_v1_masks": "stages.level1.grand_v1_masks:GrandV1Masks",
+    "grand_v1_phrases": "stages.level2.grand_v1_phrases:GrandV1Phrases",
+    "grand_v1_linking": "stages.level2.grand_v1_linking:GrandV1Linking",
+    "grand_v1_labels": "stages.level2.grand_v1_labels:GrandV1Labels",
+    "grand_v1_placement": "stages.level3.grand_v1_placement:GrandV1Placement",
+    "grand_v1_scene_graph": "stages.level3.grand_v1_scene_graph:GrandV1SceneGraph",
+    "grand_v1_dense_grounding": "stages.level3.grand_v1_dense_grounding:GrandV1DenseGrounding",
+    "grand_v1_context": "stages.level4.grand_v1_context:GrandV1Context",
 }
 
 

@@ -29,9 +29,11 @@ from grand_pipeline.types import (
     PhraseBox,
     PhraseLink,
     Placement,
+    RegionText,
     Relation,
     Rle,
     Segment,
+    SourceFile,
     Tag,
     Vote,
 )
@@ -93,6 +95,17 @@ DEPTH_MAP: Column[DepthMap] = Column(
 DETECTIONS: Family[tuple[Detection, ...]] = Family(
     "detections", tuple[Detection, ...], "Raw boxes (pixels) with scores and labels as given."
 )
+DESCRIPTIONS: Family[tuple[RegionText, ...]] = Family(
+    "descriptions", tuple[RegionText, ...], "Imported: what a model said of boxes (pixels)."
+)
+LABEL_CHOICES: Family[tuple[RegionText, ...]] = Family(
+    "label_choices", tuple[RegionText, ...], "Imported: the label a model chose for a box (pixels)."
+)
+SOURCES: Family[tuple[SourceFile, ...]] = Family(
+    "sources",
+    tuple[SourceFile, ...],
+    "Imported files, verbatim, where the other columns can not give everything back.",
+)
 SEGMENTS: Column[tuple[Segment, ...]] = Column(
     "segments", tuple[Segment, ...], "Class-agnostic automatic masks, best first."
 )
@@ -116,7 +129,9 @@ GROUNDED_CAPTIONS: Column[tuple[Caption, ...]] = Column(
     "grounded_captions", tuple[Caption, ...], "Short captions with grounded spans."
 )
 MASKS: Column[tuple[ObjectMask, ...]] = Column(
-    "masks", tuple[ObjectMask, ...], "One mask per object with its source and quality."
+    "masks",
+    tuple[ObjectMask, ...],
+    "One mask per object with its source, its quality and the box it gives the object.",
 )
 ATTRIBUTES: Family[tuple[Attribute, ...]] = Family(
     "attributes", tuple[Attribute, ...], "Texts about single objects."
@@ -148,6 +163,8 @@ COLUMNS: tuple[Column[Any] | Family[Any], ...] = (
     LANDMARK,
     DEPTH_MAP,
     DETECTIONS,
+    DESCRIPTIONS,
+    LABEL_CHOICES,
     SEGMENTS,
     FUSED,
     CAPTIONS,
@@ -165,8 +182,22 @@ COLUMNS: tuple[Column[Any] | Family[Any], ...] = (
     DENSE_DRAFT,
     DENSE_CAPTION,
     CONTEXT,
+    SOURCES,
 )
 """All columns, in the order of the pipeline."""
+
+IMPORTED: tuple[Column[Any] | Family[Any], ...] = (DESCRIPTIONS, LABEL_CHOICES, SOURCES)
+"""Columns that only an import writes; an import can write the others too."""
+
+
+def named(name: str) -> Column[Any]:
+    """The column of the data dictionary called `name`. Raises KeyError."""
+    for known in COLUMNS:
+        if isinstance(known, Family) and known.owns(name):
+            return known.of(known.source(name))
+        if isinstance(known, Column) and known.name == name:
+            return known
+    raise KeyError(name)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,14 @@ from typing import Any
 import pyarrow as pa
 
 from grand_pipeline import catalog
-from grand_pipeline.columns import ANNOTATION_SCHEMA, COLUMNS, IMAGE_SCHEMA, Column, Family
+from grand_pipeline.columns import (
+    ANNOTATION_SCHEMA,
+    COLUMNS,
+    IMAGE_SCHEMA,
+    IMPORTED,
+    Column,
+    Family,
+)
 from grand_pipeline.stage import Resources, Stage
 
 _NOTE = "<!-- Written by `make docs` from the code; edit the code instead. -->"
@@ -177,7 +184,7 @@ def _hint(hint: Any) -> str:
 
 
 def _column_rows() -> Iterator[tuple[str, ...]]:
-    writers: dict[str, list[str]] = {}
+    writers = {column.name: ["`imported`"] for column in IMPORTED}
     for name in catalog.STAGES:
         for column in _outline(catalog.stage_class(name)).writes:
             writers.setdefault(column.name.removesuffix(".SOURCE"), []).append(f"`{name}`")

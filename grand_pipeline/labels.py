@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import TypeVar
 
 from grand_pipeline.english import (
     COLLECTIVES,
@@ -30,6 +31,13 @@ PERSON = "person"
 _ARTICLES = ("a", "an", "the")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 _QUALIFIER = re.compile(r"\([^)]*\)")
+K = TypeVar("K")
+V = TypeVar("V")
+_REMEMBERED = 1 << 16
+"""Labels whose look-up is remembered: open vocabularies must not fill the memory."""
+_JOINERS = "\u200c\u200d"
+"""They join the parts of an emoji and shape letters; every other invisible mark says nothing."""
+_EDGES = f".,;:!?\"'{_JOINERS}"
 
 
 @lru_cache(maxsize=65536)
@@ -38,15 +46,25 @@ def normalize(label: str) -> str:
     no article, the last word in the singular. `"Cars_(automobile)"` gives `"car"`.
 
     A label that consists of a qualifier or an article alone is kept, so that a name never becomes
-    empty unless it is blank.
+    empty unless nothing of it can be seen.
     """
-    text = unicodedata.normalize("NFC", label.lower()).replace("_", " ")
+    text = unicodedata.normalize("NFC", _printable(label).lower()).replace("_", " ")
     bare = _QUALIFIER.sub(" ", text)
     words = (bare if bare.strip() else text.strip("() ")).split()
-    words = [w for w in (word.strip(".,;:!?\"'") for word in words) if w]
+    words = [w for w in (word.strip(_EDGES) for word in words) if w]
     while len(words) > 1 and words[0] in _ARTICLES:
         words = words[1:]
     return " ".join([*words[:-1], singular(words[-1])]) if words else ""
+
+
+def _printable(text: str) -> str:
+    """The text without control, format and other marks that no reader sees; blanks stay blanks."""
+    if text.isprintable():
+        return text
+    seen = (
+        mark if mark.isprintable() or mark in _JOINERS else " " * mark.isspace() for mark in text
+    )
+    return "".join(seen)
 
 
 def singular(word: str) -> str:
@@ -62,6 +80,7 @@ def singular(word: str) -> str:
     return word[:-1]
 
 
+@lru_cache(maxsize=65536)
 def plural(word: str) -> str:
     """The plural of a singular English noun (the last word of a longer label)."""
     first, last = word.rpartition(" ")[::2]
@@ -136,20 +155,27 @@ class Lexicon:
 
     def key(self, label: str) -> str:
         """The canonical label for comparison; words for people become "person"."""
-        name = normalize(label)
-        name = self._synonyms.get(name, name)
-        return PERSON if name in PEOPLE else name
+        found = self._keys.get(label)
+        if found is None:
+            name = normalize(label)
+            name = self._synonyms.get(name, name)
+            found = PERSON if name in PEOPLE else name
+            _remember(self._keys, label, found)
+        return found
 
     def agree(self, a: str, b: str) -> bool:
         """Whether two labels can name one object: the same, or one is a kind of the other."""
-        first, second = self.key(a), self.key(b)
-        return bool(first and second) and (
-            first == second or self.is_a(first, second) or self.is_a(second, first)
-        )
+        return self.alike(self.key(a), self.key(b))
+
+    def alike(self, one: str, two: str) -> bool:
+        """Whether two canonical labels can name one object."""
+        if not one or not two:
+            return False
+        return one == two or two in self.kinds(one) or one in self.kinds(two)
 
     def is_a(self, label: str, kind: str) -> bool:
         """Whether `label` names a kind of `kind`, by the tables or because `kind` is its head."""
-        return self.key(kind) in self._kinds(self.key(label))
+        return self.key(kind) in self.kinds(self.key(label))
 
     def mentions(self, phrase: str, label: str) -> bool:
         """Whether the head of a phrase (or of one of its conjuncts) agrees with a label.
@@ -175,11 +201,16 @@ class Lexicon:
         return table
 
     @cached_property
+    def _keys(self) -> dict[str, str]:
+        return {}
+
+    @cached_property
     def _known(self) -> dict[str, frozenset[str]]:
         return {}
 
-    def _kinds(self, key: str) -> frozenset[str]:
-        """Everything that `key` is a kind of, by table and by head word, itself left out."""
+    def kinds(self, key: str) -> frozenset[str]:
+        """Everything that a canonical label is a kind of, by table and by head word, itself left
+        out."""
         if key not in self._known:
             found: set[str] = set()
             open_ends = [key]
@@ -188,7 +219,7 @@ class Lexicon:
                     if kind not in found:
                         found.add(kind)
                         open_ends.append(kind)
-            self._known[key] = frozenset(found - {key})
+            _remember(self._known, key, frozenset(found - {key}))
         return self._known[key]
 
     def _parents(self, key: str) -> Iterator[str]:
@@ -196,6 +227,13 @@ class Lexicon:
         words = key.split()
         if len(words) > 1 and key not in COMPOUNDS:
             yield from (self.key(tail) for tail in _tails(words[1:]))
+
+
+def _remember(table: dict[K, V], key: K, value: V) -> None:
+    """Note an answer; a table that has grown large begins anew."""
+    if len(table) >= _REMEMBERED:
+        table.clear()
+    table[key] = value
 
 
 def _tails(words: Iterable[str]) -> list[str]:

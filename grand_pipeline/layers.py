@@ -13,25 +13,27 @@ CUTS = (0.1, 0.6, 0.85)
 """Upper ends of the first three layers on the scale 0 (nearest) to 1 (farthest)."""
 
 
-def depth_inside(mask: BoolArray, depth: FloatArray) -> float:
+def depth_inside(mask: BoolArray, depth: FloatArray, left: int = 0, width: int = 0) -> float:
     """Median of a depth map under a mask of the whole image.
 
-    The mask (h, w) is laid over the grid (gh, gw) of the map. Cells count with their covered
+    The mask (h, w) is laid over the grid (gh, gw) of the map. Where it is only some columns of an
+    image of `width`, `left` is the number of the first one. Cells count with their covered
     area; cells covered by less than half only count where no cell is, since depth is blurred at
     the border of an object. An empty mask gives NaN.
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return float("nan")
-    top, left = int(rows[0]), int(columns[0])
-    part = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-    row_cells = _cells(np.arange(top, rows[-1] + 1), mask.shape[0], depth.shape[0])
-    column_cells = _cells(np.arange(left, columns[-1] + 1), mask.shape[1], depth.shape[1])
+    width = width or mask.shape[1]
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    row_cells = _cells(np.arange(rows[0], rows[-1] + 1), mask.shape[0], depth.shape[0])
+    across = np.arange(left + columns[0], left + columns[-1] + 1)
+    column_cells = _cells(across, width, depth.shape[1])
     row_starts, column_starts = _starts(row_cells), _starts(column_cells)
     covered = np.add.reduceat(part, row_starts, axis=0, dtype=np.int64)
     covered = np.add.reduceat(covered, column_starts, axis=1)
     values = depth[np.ix_(row_cells[row_starts], column_cells[column_starts])]
-    full = (mask.shape[0] / depth.shape[0]) * (mask.shape[1] / depth.shape[1])
+    full = (mask.shape[0] / depth.shape[0]) * (width / depth.shape[1])
     inner = covered * (covered >= full / 2)
     return _weighted_median(values, inner if inner.any() else covered)
 
@@ -64,6 +66,12 @@ def layer_of(place: float, cuts: tuple[float, float, float] = CUTS) -> str:
     return LAYERS[sum(place >= cut for cut in cuts)]
 
 
+def layers_of(places: FloatArray, cuts: tuple[float, float, float] = CUTS) -> list[str]:
+    """`layer_of` of many coordinates (n,)."""
+    passed = places[:, None] >= np.array(cuts, places.dtype)
+    return [LAYERS[number] for number in passed.sum(axis=1).tolist()]
+
+
 def groups(
     centres: NDArray[np.floating], layers: Sequence[str], alone: Sequence[bool], distance: float
 ) -> list[int]:
@@ -74,27 +82,38 @@ def groups(
     and do not depend on which object of a chain comes first.
     """
     points = np.asarray(centres, np.float64).reshape(-1, 2)
-    far = np.linalg.norm(points[:, None] - points[None, :], axis=2)
     ranks = np.array([LAYERS.index(layer) for layer in layers], np.int64)
-    single = np.asarray(alone, bool)
-    near = (far < distance) & (ranks[:, None] == ranks[None, :])
-    near &= ~(single[:, None] | single[None, :])
-    chain = list(range(len(points)))
-    for i, j in np.argwhere(np.triu(near, 1)).tolist():
-        a, b = sorted((_root(chain, i), _root(chain, j)))
-        chain[b] = a
-    roots = [_root(chain, i) for i in range(len(points))]
-    numbers = {
-        root: number
-        for number, root in enumerate(sorted(set(roots), key=lambda i: (int(ranks[i]), i)))
-    }
-    return [numbers[root] for root in roots]
+    chains = _chains(points, ranks, np.asarray(alone, bool), distance)
+    # The first object of a chain stands for it.
+    firsts = np.unique(chains, return_index=True)[1]
+    order = np.lexsort((firsts, ranks[firsts]))
+    numbers = np.empty(len(firsts), np.int64)
+    numbers[order] = np.arange(len(firsts))
+    found: list[int] = numbers[chains].tolist()
+    return found
 
 
-def _root(chain: list[int], index: int) -> int:
-    while chain[index] != index:
-        index = chain[index]
-    return index
+def _chains(
+    points: NDArray[np.float64], ranks: NDArray[np.int64], alone: BoolArray, distance: float
+) -> NDArray[np.int64]:
+    """The chain (n,) of each point, chains numbered from 0 in any order."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    free = np.flatnonzero(~alone)
+    if distance > 0 and len(free) > 1:
+        # Layers are set apart in a third dimension, farther than any step.
+        apart = np.column_stack([points, ranks * (2.0 * distance)])[free]
+        # A little wider, because the tree rounds in its own way; the exact test is below.
+        pairs = free[cKDTree(apart).query_pairs(1.0001 * distance, output_type="ndarray")]
+    else:
+        pairs = np.zeros((0, 2), np.int64)
+    i, j = pairs.T
+    near = np.linalg.norm(points[i] - points[j], axis=1) < distance
+    links = (np.ones(int(near.sum()), bool), (i[near], j[near]))
+    graph = coo_array(links, shape=(len(points), len(points)))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 def _cells(pixels: NDArray[np.int64], length: int, cells: int) -> NDArray[np.int64]:

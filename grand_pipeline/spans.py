@@ -5,6 +5,7 @@ A span is `(start, end)`, half-open character offsets. Text is Unicode NFC.
 
 from __future__ import annotations
 
+import bisect
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -14,9 +15,12 @@ from grand_pipeline.types import Span
 
 Offsets = tuple[int, int]
 _CLOSING = frozenset(".,;:!?")
-_DETERMINER = re.compile(
-    r"(?<!\w)(?:an?|the|this|that|these|those|one|two|three|four|five|six)\s+\Z", re.IGNORECASE
+_DETERMINERS = (
+    *("a", "an", "the", "this", "that", "these", "those"),
+    *("one", "two", "three", "four", "five", "six"),
 )
+
+_LONGEST = max(map(len, _DETERMINERS))
 
 
 def nfc(text: str) -> str:
@@ -30,17 +34,63 @@ def _pattern(phrase: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
 
 
+@lru_cache(maxsize=64)
+def _folded(text: str) -> str | None:
+    """The text in lower case with single blanks, which is searched faster than by a pattern that
+    has to be compiled first; None where folding case is not plain."""
+    return " ".join(text.lower().split()) if text.isascii() else None
+
+
+def _occurrences(text: str, phrase: str) -> list[Offsets]:
+    """Every occurrence as whole words, none overlapping another."""
+    found: list[Offsets] = []
+    start = text.find(phrase)
+    while start >= 0:
+        end = start + len(phrase)
+        whole = not (_is_letter(text[max(0, start - 1) : start]) or _is_letter(text[end : end + 1]))
+        if whole:
+            found.append((start, end))
+        start = text.find(phrase, end if whole else start + 1)
+    return found
+
+
+def _is_letter(mark: str) -> bool:
+    """Whether a character, or nothing, is part of a word."""
+    return mark.isalnum() or mark == "_"
+
+
 def find_all(text: str, phrase: str) -> list[Offsets]:
     """Every occurrence of a phrase as whole words, whatever its case or spacing; [] if blank."""
     if not phrase.strip():
         return []
+    folded = _folded(text)
+    if folded is not None and phrase.isascii():
+        wanted = " ".join(phrase.lower().split())
+        if wanted not in folded:
+            return []
+        if len(folded) == len(text):
+            return _occurrences(folded, wanted)
     return [match.span() for match in _pattern(phrase).finditer(text)]
 
 
 def with_determiner(text: str, start: int) -> int:
     """The start of a noun phrase moved before its article or number word, if one stands there."""
-    before = _DETERMINER.search(text, 0, start)
-    return before.start() if before else start
+    before = text[:start].rstrip()
+    if len(before) == start:
+        return start
+    tail = before[-_LONGEST:].lower()
+    if not tail.endswith(_DETERMINERS):
+        return start
+    word = next((w for w in _DETERMINERS if _ends_with_word(before, w)), "")
+    return len(before) - len(word) if word else start
+
+
+def _ends_with_word(text: str, word: str) -> bool:
+    """Whether a text ends with a lower-case word, in whatever case, and not in a longer one."""
+    place = len(text) - len(word)
+    if place < 0 or text[place:].lower() != word:
+        return False
+    return not _is_letter(text[max(0, place - 1) : place])
 
 
 def locate(text: str, phrase: str, near: int) -> Offsets | None:
@@ -69,11 +119,14 @@ def without_overlaps(spans: Iterable[Span], taken: Iterable[Span] = ()) -> tuple
     are dropped.
     """
     kept: list[Span] = []
+    starts: list[int] = []
     for span in (*taken, *spans):
-        clear = all(span.end <= other.start or other.end <= span.start for other in kept)
+        place = bisect.bisect_left(starts, span.end)
+        clear = place == 0 or kept[place - 1].end <= span.start
         if clear and 0 <= span.start < span.end and span.object_ids:
-            kept.append(span)
-    return tuple(sorted(kept, key=lambda span: span.start))
+            kept.insert(place, span)
+            starts.insert(place, span.start)
+    return tuple(kept)
 
 
 def longest_first(spans: Iterable[Span]) -> list[Span]:

@@ -59,6 +59,15 @@ class Detection:
 
 
 @dataclass(frozen=True)
+class RegionText:
+    """What a model said of one box: a description, or the label it chose there."""
+
+    box: Box
+    text: str
+    score: float | None = None
+
+
+@dataclass(frozen=True)
 class Segment:
     """One class-agnostic automatic mask with the segmenter's own quality estimates in [0, 1]."""
 
@@ -119,21 +128,29 @@ class Attribute:
 
 @dataclass(frozen=True)
 class AssignedLabel:
-    """The label chosen for one object among its votes, with the chooser's probability."""
+    """The label chosen for one object among its votes, with the chooser's probability.
+
+    `score` is null where the label was imported without one.
+    """
 
     object_id: int
     label: str
-    score: float
+    score: float | None
 
 
 @dataclass(frozen=True)
 class ObjectMask:
-    """The mask of one object and where it came from; `score` is the segmenter's own quality."""
+    """The mask of one object and where it came from; `score` is the segmenter's own quality.
+
+    `score` is null where the mask was imported without one.
+    """
 
     object_id: int
     mask: Rle
     source: MaskSource
-    score: float
+    score: float | None
+    box: Box | None = None
+    """Published in place of the object's own box, where the stage that made the mask says so."""
 
 
 @dataclass(frozen=True)
@@ -159,11 +176,14 @@ class Phrase:
 
 @dataclass(frozen=True)
 class PhraseBox:
-    """A box that a phrase grounder gives to a phrase text."""
+    """A box that a phrase grounder gives to a phrase text.
+
+    `score` is null where the grounder only says yes (MDETR predictions that keep no score).
+    """
 
     text: str
     box: Box
-    score: float
+    score: float | None
 
 
 @dataclass(frozen=True)
@@ -231,6 +251,14 @@ class Generation:
     answer: str
     source: str
     finish_reason: str
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that was imported, verbatim."""
+
+    uri: str
+    text: str
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,27 @@
-"""Phrases of captions as questions about the image: where each stands, what it asks for."""
+"""Phrases of captions as questions about the image: where each stands, what it asks for, and the
+objects that can answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from grand_pipeline import spans
-from grand_pipeline.labels import how_many
-from grand_pipeline.types import Box, Phrase
+import numpy as np
+
+from grand_pipeline import geometry, spans
+from grand_pipeline.labels import Lexicon, how_many
+from grand_pipeline.types import BoolArray, Box, FloatArray, Instance, Phrase
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A box of a phrase, inside the image."""
+    """A box of a phrase, inside the image; `given` is the grounder's score, null if it has none,
+    and `score` the one to rank it by: a box without a score is a plain yes."""
 
     source: str
     box: Box
     score: float
+    given: float | None
 
 
 @dataclass(frozen=True)
@@ -67,3 +72,49 @@ def share(
         return ids
     before = sum(m.caption == mention.caption and fold(m.text) == key for m in mentions[:index])
     return ids[before * number : (before + 1) * number] or ids[:number]
+
+
+class Pool:
+    """The objects so far, which phrases confirm and add to, and the words each goes by.
+
+    A voted object goes by its label, a floating one by its votes too; words are canonical labels.
+    """
+
+    def __init__(self, instances: Iterable[Instance], lexicon: Lexicon) -> None:
+        self.instances: list[Instance] = []
+        self.words: dict[str, set[int]] = {}
+        self._lexicon = lexicon
+        for instance in instances:
+            self.add(instance)
+
+    def add(self, instance: Instance) -> None:
+        """One more object."""
+        self.instances.append(instance)
+        self._note(len(self.instances) - 1)
+
+    def change(self, index: int, instance: Instance) -> None:
+        """Another state of the object at `index`."""
+        for places in self.words.values():
+            places.discard(index)
+        self.instances[index] = instance
+        self._note(index)
+
+    def agreeing(self, head: str) -> BoolArray:
+        """Which objects (n,) a head noun agrees with."""
+        fits = np.zeros(len(self.instances), bool)
+        key = self._lexicon.key(head)
+        for word, places in self.words.items():
+            if self._lexicon.alike(key, word):
+                fits[list(places)] = True
+        return fits
+
+    def boxes(self) -> FloatArray:
+        """The boxes (n, 4)."""
+        return geometry.as_boxes([instance.box for instance in self.instances])
+
+    def _note(self, index: int) -> None:
+        instance = self.instances[index]
+        self.words.setdefault(self._lexicon.key(instance.label), set()).add(index)
+        if instance.status == "floating":
+            for vote in instance.votes:
+                self.words.setdefault(self._lexicon.key(vote.label), set()).add(index)

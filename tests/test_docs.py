@@ -40,7 +40,9 @@ def test_commands_page_knows_nested_commands_and_options() -> None:
     page = docs.commands_page()
     assert "## `grand build`" in page
     assert "## `grand picturebook render`" in page
-    assert "| `--images DIR\\|GLOB\\|URL` | required |" in page
+    assert "| `--images DIR\\|GLOB\\|URL` |  | Images" in page
+    assert "| `--run RUN` | required |" in page
+    assert "## `grand import grand-raw`" in page
 
 
 def test_every_dependency_is_justified() -> None:

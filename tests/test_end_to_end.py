@@ -1,51 +1,31 @@
-"""The default preset over eight scenes and some bad files, as a user runs it."""
+"""The default preset over scenes and some bad files, as a user runs it."""
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator
-from contextlib import redirect_stdout
+import shutil
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from grand_pipeline import cli
 from grand_pipeline.columns import ANNOTATION_SCHEMA, Annotation
 from grand_pipeline.geometry import rle_decode
-from grand_pipeline.picturebook.truth import render_dataset
 from grand_pipeline.store import Run
 from grand_pipeline.types import Span
+from tests.world import SCENES, evaluate, grand
 
-pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray warns on its own
-
-SCENES = 8
-
-
-def grand(*arguments: object) -> str:
-    """Run a command in this process; what it printed."""
-    printed = io.StringIO()
-    with redirect_stdout(printed):
-        cli.main([str(argument) for argument in arguments])
-    return printed.getvalue()
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.timeout(900),  # the first test of a session that needs the world builds it
+    pytest.mark.filterwarnings("ignore"),  # Ray warns on its own
+]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with `images` (scenes, a copy, three bad files), `truth` and the built `run`."""
-    root = tmp_path_factory.mktemp("world")
-    render_dataset(root, SCENES, 424242)
-    folder = root / "images"
-    first = sorted(folder.glob("*.png"))[0]
-    (folder / "deep").mkdir()
-    (folder / "deep" / "copy.png").write_bytes(first.read_bytes())
-    (folder / "torn.png").write_bytes(first.read_bytes()[:2000])
-    (folder / "empty.jpg").write_bytes(b"")
-    (folder / "notes.txt").write_text("not an image")
-    grand("build", "--images", folder, "--out", root / "run", "--shard-size", 5)
-    yield root
+def copied(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run once more, for tests that change it."""
+    return shutil.copytree(world / "run", tmp_path_factory.mktemp("copied") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -126,44 +106,34 @@ def test_building_again_does_nothing(world: Path) -> None:
 
 
 def test_scores_have_the_contract_s_keys(world: Path) -> None:
-    scores = evaluate(world)
+    scores = evaluate(world / "run", world / "truth")
     assert scores["images"] == SCENES
     assert scores["spans.valid"] == 1.0
     assert scores["masks.coverage"] == 1.0
     for key in ("objects.ap50", "relations.f1", "phrases.accuracy", "depth.pair_order"):
         assert 0 <= scores[key] <= 1
-    truth = evaluate(world, run=world / "truth")
+    truth = evaluate(world / "truth", world / "truth")
     assert truth["objects.ap50"] == 1.0, "the truth agrees with itself"
 
 
 def test_pictures_are_drawn(world: Path) -> None:
-    grand("show", world / "run", "--out", world / "pictures")
+    grand("show", world / "run", "--out", world / "pictures", "--limit", 8)
     names = {path.name for path in (world / "pictures").glob("*.png")}
     assert "contact_sheet.png" in names
-    assert len(names) >= SCENES + 1
+    assert len(names) == 8 + 1
 
 
-def test_rerun_touches_the_stage_and_its_descendants_only(world: Path) -> None:
-    before = times(world / "run")
-    grand("rerun", "relations", "--run", world / "run", "--set", "relations.captions=true")
-    changed = {
-        path.parts[0] for path, stamp in times(world / "run").items() if before[path] != stamp
-    }
+def test_rerun_touches_the_stage_and_its_descendants_only(copied: Path) -> None:
+    before = times(copied)
+    grand("rerun", "relations", "--run", copied, "--set", "relations.captions=true")
+    changed = {path.parts[0] for path, stamp in times(copied).items() if before[path] != stamp}
     stages = {
         path.parts[1]
-        for path, stamp in times(world / "run").items()
+        for path, stamp in times(copied).items()
         if path.parts[0] == "stages" and before[path] != stamp
     }
     assert changed == {"stages", "annotations"}
     assert stages == {"relations", "scene_graph", "dense_caption", "dense_grounding", "context"}
-
-
-def evaluate(world: Path, run: Path | None = None) -> dict[str, Any]:
-    printed = grand(
-        "eval", "labels", "--run", run or world / "run", "--truth", world / "truth", "--json"
-    )
-    scores: dict[str, Any] = json.loads(printed)
-    return scores
 
 
 def times(run: Path) -> dict[Path, int]:
@@ -175,9 +145,9 @@ def times(run: Path) -> dict[Path, int]:
     }
 
 
-def test_a_rerun_that_can_not_fit_discards_nothing(world: Path) -> None:
-    before = times(world / "run")
+def test_a_rerun_that_can_not_fit_discards_nothing(copied: Path) -> None:
+    before = times(copied)
     with pytest.raises(SystemExit) as stop:
-        grand("rerun", "depth", "--run", world / "run", "--set", "depth.resources.gpus=99")
+        grand("rerun", "depth", "--run", copied, "--set", "depth.resources.gpus=99")
     assert stop.value.code == 2
-    assert times(world / "run") == before
+    assert times(copied) == before

@@ -128,10 +128,21 @@ def test_rle_round_trip_of_long_runs(lengths: list[int]) -> None:
     np.testing.assert_array_equal(geometry.rle_decode(geometry.rle_encode(mask)), mask)
 
 
+@repeatable
+@given(masks)
+def test_rle_columns_are_those_that_hold_the_mask(mask: BoolArray) -> None:
+    part, left = geometry.rle_columns(geometry.rle_encode(mask))
+    held = np.flatnonzero(mask.any(axis=0))
+    first, last = (held[0], held[-1] + 1) if len(held) else (0, 0)
+    assert left == first
+    np.testing.assert_array_equal(part, mask[:, first:last])
+
+
 @pytest.mark.parametrize("counts", ["022", "0222222", "0H"])
 def test_runs_that_do_not_fill_the_size_are_refused(counts: str) -> None:
-    with pytest.raises(ValueError):
-        geometry.rle_decode(Rle((3, 3), counts))
+    for decode in (geometry.rle_decode, geometry.rle_columns):
+        with pytest.raises(ValueError):
+            decode(Rle((3, 3), counts))
 
 
 @repeatable

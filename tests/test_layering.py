@@ -19,15 +19,18 @@ LAYERS: tuple[frozenset[str], ...] = (
         {"geometry", "codec", "graph", "spans", "relations", "layers", "references", "labels"}
     ),
     frozenset({"columns", "matching", "weights", "images", "lock"}),
-    frozenset({"record", "ingest", "publish"}),
+    frozenset({"record", "ingest", "publish", "grand_v1", "consensus"}),
     frozenset({"stage"}),
     frozenset({"catalog", "plan"}),
     frozenset({"settings", "store", "plan_view"}),
     frozenset({"worker", "picturebook"}),
-    frozenset({"annotations", "evaluation", "show", "stats", "novelty", "progress", "doctor"}),
+    frozenset(
+        {"annotations", "evaluation", "show", "explain", "stats", "novelty", "progress", "doctor"}
+    ),
     frozenset({"pool"}),
     frozenset({"runner"}),
     frozenset({"build"}),
+    frozenset({"importers"}),
     frozenset({"cli"}),
     # Only the generator of the reference pages looks at the commands from outside.
     frozenset({"docs"}),
@@ -37,11 +40,12 @@ it. A new module has to be given its place here."""
 
 STAGES_MAY = frozenset(
     {"types", "geometry", "columns", "record", "stage", "errors", "weights", "images"}
-    | {"relations", "layers", "labels", "matching", "spans", "references", "graph"}
+    | {"relations", "layers", "labels", "matching", "spans", "references", "graph", "grand_v1"}
+    | {"consensus"}
 )
 TRAINING_MAY = frozenset(
     {"errors", "types", "geometry", "codec", "columns", "relations", "references", "images"}
-    | {"weights", "store", "graph", "picturebook"}
+    | {"weights", "store", "graph", "labels", "picturebook"}
 )
 HEAVY = ("torch", "ray", "transformers", "spacy")
 FILE_LINES = 300

@@ -51,6 +51,15 @@ def test_depth_lies_within_the_map(rows: int, columns: int, side: int, seed: int
     assert math.isnan(value) if not mask.any() else depth.min() <= value <= depth.max()
 
 
+@given(st.integers(0, 30), st.integers(1, 12), st.integers(0, 20), st.integers(1, 9))
+def test_columns_of_a_mask_tell_the_same_depth(x: int, width: int, y: int, height: int) -> None:
+    mask = np.zeros((30, 44), bool)
+    mask[y : y + height, x : x + width] = True
+    depth = np.random.default_rng(x).random((7, 9), np.float32)
+    part = mask[:, x : x + width]
+    assert depth_inside(part, depth, x, 44) == depth_inside(mask, depth)
+
+
 def test_depth_at_the_centre_stays_inside() -> None:
     assert depth_at((0, 0, 10, 10), ramp(4, 4), (40, 40)) == 0
     assert depth_at((80, 80, 90, 90), ramp(4, 4), (40, 40)) == 33

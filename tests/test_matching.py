@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grand_pipeline import geometry
+from grand_pipeline import geometry, matching
 from grand_pipeline.matching import (
     absorb,
     best_match,
-    noisy_or,
+    codes_of,
+    order_by,
+    overlapping,
     suppress,
     voting_groups,
-    weighted_box,
 )
 
 UNIT = (0, 0, 10, 10)
@@ -32,74 +35,128 @@ def test_suppress_keeps_other_labels() -> None:
     assert suppress(boxes, scores, codes(0, 0, 1), 0.9) == [1, 0, 2]
 
 
-def test_group_takes_best_box_of_each_source_not_the_first() -> None:
-    boxes = geometry.as_boxes([UNIT, HALF, NEAR, AWAY, UNIT])
-    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.1], np.float32)
-    groups = voting_groups(boxes, scores, codes(0, 0, 0, 0, 0), codes(0, 1, 1, 1, 2), 0.5)
-    assert groups == [[0, 2, 4], [1], [3]]
-
-
-def test_groups_never_mix_labels_or_take_from_one_source() -> None:
-    boxes = geometry.as_boxes([UNIT, UNIT, UNIT])
-    scores = np.array([0.9, 0.8, 0.7], np.float32)
-    assert voting_groups(boxes, scores, codes(0, 1, 0), codes(0, 1, 0), 0.5) == [[0], [1], [2]]
-
-
-def test_group_threshold_is_inclusive() -> None:
-    boxes = geometry.as_boxes([UNIT, HALF])
-    scores = np.array([0.9, 0.8], np.float32)
-    limit = float(geometry.iou(boxes, boxes)[0, 1])
-    assert voting_groups(boxes, scores, codes(0, 0), codes(0, 1), limit) == [[0, 1]]
-    assert voting_groups(boxes, scores, codes(0, 0), codes(0, 1), limit + 0.01) == [[0], [1]]
-
-
-BOXES = st.lists(
+RAW = st.lists(
     st.tuples(
         st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 20), st.integers(1, 20)),
-        st.integers(1, 9),
         st.integers(0, 2),
         st.integers(0, 2),
     ),
     max_size=14,
 )
+"""Boxes, best first, with a label and a source."""
+Raw = list[tuple[tuple[int, int, int, int], int, int]]
 
 
-@given(BOXES, st.floats(0.1, 1))
-def test_groups_partition_the_boxes(
-    raw: list[tuple[tuple[int, int, int, int], int, int, int]], threshold: float
-) -> None:
-    boxes = geometry.as_boxes([(x, y, x + w, y + h) for (x, y, w, h), *_ in raw])
-    scores = np.array([score / 10 for _, score, _, _ in raw], np.float32)
-    keys, sources = codes(*(k for *_, k, _ in raw)), codes(*(s for *_, s in raw))
-    groups = voting_groups(boxes, scores, keys, sources, threshold)
+def boxes_of(raw: Raw) -> np.ndarray:
+    return geometry.as_boxes([(x, y, x + w, y + h) for (x, y, w, h), *_ in raw])
+
+
+def grouped(boxes: np.ndarray, keys: np.ndarray, sources: np.ndarray, least: float) -> list[Any]:
+    pairs = overlapping(boxes, keys, least)
+    apart = pairs.where(sources[pairs.first] != sources[pairs.second])
+    return voting_groups(apart, sources)
+
+
+@given(RAW, st.floats(0.05, 1))
+def test_overlapping_finds_what_all_comparisons_find(raw: Raw, least: float) -> None:
+    boxes, keys = boxes_of(raw), codes(*(key for _, key, _ in raw))
+    every = geometry.iou(boxes, boxes)
+    wanted = np.triu((every >= least) & (keys[:, None] == keys[None, :]), 1)
+    pairs = overlapping(boxes, keys, least)
+    assert list(zip(pairs.first, pairs.second, strict=True)) == [
+        tuple(p) for p in np.argwhere(wanted)
+    ]
+    assert pairs.iou.tolist() == every[wanted].tolist()
+
+
+def test_overlapping_bounds_what_it_compares_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    corners = rng.uniform(0, 30, (60, 2))
+    boxes = np.concatenate(
+        [corners, corners + rng.uniform(5, 30, (60, 2))], axis=1, dtype=np.float32
+    )
+    whole = overlapping(boxes, np.zeros(60, np.int64), 0.1)
+    monkeypatch.setattr(matching, "_AT_ONCE", 7)
+    parts = overlapping(boxes, np.zeros(60, np.int64), 0.1)
+    assert len(whole.first) > 100
+    for name in ("first", "second", "iou"):
+        assert getattr(whole, name).tolist() == getattr(parts, name).tolist()
+
+
+@given(RAW, st.floats(0.1, 1))
+def test_suppression_leaves_no_rivals_and_drops_nothing_else(raw: Raw, threshold: float) -> None:
+    boxes, keys = boxes_of(raw), codes(*(key for _, key, _ in raw))
+    scores = np.linspace(1, 0.1, len(raw))
+    kept = suppress(boxes, scores, keys, threshold)
+    rivals = (geometry.iou(boxes, boxes) > threshold) & (keys[:, None] == keys[None, :])
+    assert kept == sorted(kept)
+    assert not np.triu(rivals[np.ix_(kept, kept)], 1).any()
+    for index in set(range(len(raw))) - set(kept):
+        assert rivals[index, [k for k in kept if k < index]].any()
+
+
+@given(RAW, st.floats(0.1, 1))
+def test_many_boxes_are_suppressed_like_few(raw: Raw, threshold: float) -> None:
+    boxes, keys = boxes_of(raw), codes(*(key for _, key, _ in raw))
+    scores = np.array([source / 4 for *_, source in raw])
+    few = suppress(boxes, scores, keys, threshold)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "_MANY", 0)
+        assert suppress(boxes, scores, keys, threshold) == few
+
+
+def test_group_takes_best_box_of_each_source_not_the_first() -> None:
+    boxes = geometry.as_boxes([UNIT, HALF, NEAR, AWAY, UNIT])
+    assert grouped(boxes, codes(0, 0, 0, 0, 0), codes(0, 1, 1, 1, 2), 0.5) == [[0, 2, 4], [1], [3]]
+
+
+def test_groups_never_mix_labels_or_take_from_one_source() -> None:
+    boxes = geometry.as_boxes([UNIT, UNIT, UNIT])
+    assert grouped(boxes, codes(0, 1, 0), codes(0, 1, 0), 0.5) == [[0], [1], [2]]
+
+
+def test_the_threshold_is_inclusive() -> None:
+    boxes = geometry.as_boxes([UNIT, HALF])
+    limit = float(geometry.iou(boxes, boxes)[0, 1])
+    assert grouped(boxes, codes(0, 0), codes(0, 1), limit) == [[0, 1]]
+    assert grouped(boxes, codes(0, 0), codes(0, 1), limit + 0.01) == [[0], [1]]
+
+
+@given(RAW, st.floats(0.1, 1))
+def test_groups_partition_the_boxes(raw: Raw, threshold: float) -> None:
+    boxes = boxes_of(raw)
+    keys, sources = codes(*(k for _, k, _ in raw)), codes(*(s for *_, s in raw))
+    groups = grouped(boxes, keys, sources, threshold)
     assert sorted(i for group in groups for i in group) == list(range(len(raw)))
     for group in groups:
         assert len({int(keys[i]) for i in group}) == 1
         assert len({int(sources[i]) for i in group}) == len(group)
         overlap = geometry.iou(boxes[group], boxes[group])[0]
         assert (overlap >= np.float32(threshold)).all()
-        assert scores[group[0]] == scores[group].max()
+        assert group[0] == min(group)
 
 
 def test_absorb_joins_the_best_overlapping_leader() -> None:
-    boxes = geometry.as_boxes([HALF, UNIT, NEAR, AWAY])
-    limits = np.full((4, 4), 0.5, np.float32)
-    assert absorb(boxes, limits) == [[0, 1, 2], [3]]
-    limits[0, 1] = 0.7
-    assert absorb(boxes, limits) == [[0], [1, 2], [3]]
-    assert absorb(boxes[:0], limits[:0, :0]) == []
+    pairs = overlapping(geometry.as_boxes([HALF, UNIT, NEAR, AWAY]), codes(0, 0, 0, 0), 0.1)
+    assert absorb(pairs.where(pairs.iou >= 0.5), 4) == [[0, 1, 2], [3]]
+    apart = (pairs.iou >= 0.5) & ~((pairs.first == 0) & (pairs.second == 1))
+    assert absorb(pairs.where(apart), 4) == [[0], [1, 2], [3]]
+    assert absorb(pairs.where(pairs.iou > 2), 0) == []
 
 
-def test_weighted_box() -> None:
-    boxes = [(0.0, 0.0, 10.0, 10.0), (4.0, 0.0, 14.0, 10.0)]
-    assert weighted_box(boxes, [3, 1]) == (1, 0, 11, 10)
-    assert weighted_box(boxes, [0, 0]) == (2, 0, 12, 10)
+def test_ties_decide_only_between_equals() -> None:
+    first, second = np.array([2.0, 1.0, 2.0, 0.0]), np.array([0, 9, 0, 9])
+    tie = np.array([5, 0, 4, 0])
+    assert order_by((first, second), (tie,)).tolist() == [3, 1, 2, 0]
+    assert order_by((first, tie), (second,)).tolist() == [3, 1, 2, 0]
+    assert order_by((first[:1],), (tie[:1],)).tolist() == [0]
+    assert order_by((first[:0],), (tie[:0],)).tolist() == []
 
 
-def test_noisy_or() -> None:
-    assert noisy_or([0.5, 0.5]) == pytest.approx(0.75)
-    assert noisy_or([0.3]) == pytest.approx(0.3)
-    assert noisy_or([1.7, 0.2]) == 1.0
+def test_codes_follow_the_alphabet() -> None:
+    numbers, names = codes_of(["b", "a", "b", "c"])
+    assert (numbers.tolist(), names) == ([1, 0, 1, 2], ("a", "b", "c"))
+    assert codes_of([])[0].dtype == np.int64
 
 
 @pytest.mark.parametrize(

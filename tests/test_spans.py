@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 import unicodedata
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +24,45 @@ def test_find_all_is_whole_words_of_any_case() -> None:
     assert [text[s:e] for s, e in find_all(text, "a dog")] == ["A dog", "a  Dog"]
     assert find_all(text, "  ") == []
     assert find_all("1.5 (x)", "(x)") == [(4, 7)]
+
+
+MARKS = st.sampled_from(
+    [
+        "a",
+        "A dog",
+        "the",
+        "dogma",
+        "red_",
+        "b ",
+        " ",
+        "  ",
+        "\n",
+        ".",
+        "(x)",
+        "\u212a",
+        "caf\u00e9",
+        "_",
+    ]
+)
+
+
+@given(st.lists(MARKS, max_size=9).map("".join), st.lists(MARKS, max_size=3).map("".join))
+def test_find_all_finds_what_a_pattern_finds(text: str, phrase: str) -> None:
+    words = r"\s+".join(map(re.escape, phrase.split()))
+    pattern = re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
+    wanted = [match.span() for match in pattern.finditer(text)] if words else []
+    assert find_all(text, phrase) == wanted
+
+
+@pytest.mark.parametrize(
+    ("before", "start"),
+    [
+        ("see the ", 4), ("see The\n ", 4), ("two ", 0), ("bathe ", 6), ("_an ", 4), ("a", 1),
+        ("", 0), ("an an ", 3), ("dog ", 4), ("caf\u00e9a ", 6),
+    ],
+)  # fmt: skip
+def test_a_determiner_is_a_whole_word_right_before(before: str, start: int) -> None:
+    assert with_determiner(before + "dog", len(before)) == start
 
 
 def test_locate_takes_the_nearest_exact_occurrence() -> None:

@@ -7,45 +7,61 @@ that a caption can confirm later. Labels are compared in normalised form (`label
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-from grand_pipeline import geometry, matching
+from grand_pipeline import consensus, geometry, matching
 from grand_pipeline.columns import DETECTIONS, FUSED
+from grand_pipeline.consensus import Ballot, Verdicts
 from grand_pipeline.labels import Lexicon, normalize
+from grand_pipeline.matching import IntArray
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
-from grand_pipeline.types import Box, Detection, FloatArray, Instance, Kind, Size, Status, Vote
+from grand_pipeline.types import BoolArray, Detection, Instance, Kind, Size, Status, Vote
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """A usable detection: `key` is the canonical label, `label` the detector's spelling."""
+class _Seen:
+    """The usable detections of an image, best first."""
 
-    source: str
-    key: str
-    label: str
-    box: Box
-    score: float
+    ballot: Ballot
+    rows: Sequence[tuple[str, str, float, int]]
+    """Source, the detector's own label, score and number of the canonical label."""
+    keys: tuple[str, ...]
+    """Canonical labels by number."""
+    kinds: tuple[frozenset[str], ...]
+    """What each canonical label is a kind of."""
+
+    def is_a(self, label: int, kind: int) -> bool:
+        """Whether a label is a kind of another, by number."""
+        return self.keys[kind] in self.kinds[label]
+
+    def told(self, members: Sequence[int], key: int) -> tuple[str, tuple[Vote, ...]]:
+        """The label of a place that `key` has won, in the voters' own word if they agree on one,
+        and its votes, best first; of equal words of a source the best is its vote."""
+        if len(members) == 1:
+            source, label, score, _ = self.rows[members[0]]
+            return normalize(label), (Vote(source, label, score),)
+        words: set[str] = set()
+        votes: dict[tuple[str, str], Vote] = {}
+        for i in sorted(members):
+            source, label, score, said = self.rows[i]
+            if said == key:
+                words.add(normalize(label))
+            if (source, label) not in votes:
+                votes[source, label] = Vote(source, label, score)
+        return words.pop() if len(words) == 1 else self.keys[key], tuple(votes.values())
 
 
 @dataclass(frozen=True)
-class _Cluster:
-    """Candidates of one place; `box` and `score` are those of the winning label."""
+class _Clusters:
+    """Detections on one place each, as indices, and what they come to."""
 
-    members: tuple[_Candidate, ...]
-    key: str
-    box: Box
-    score: float
-
-    @property
-    def voters(self) -> int:
-        """Number of different sources."""
-        return len({member.source for member in self.members})
+    members: Sequence[Sequence[int]]
+    verdicts: Verdicts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,142 +134,120 @@ class Fusion(Stage[None]):
         self, detections: Mapping[str, Sequence[Detection]], size: Size
     ) -> tuple[Instance, ...]:
         """Objects (voted first, each part best first) of an image of `size` (height, width)."""
-        stuff = frozenset(self.lexicon.key(label) for label in self.stuff)
-        candidates = self._candidates(detections, size)
-        things = self._clusters([c for c in candidates if c.key not in stuff])
-        regions = self._clusters([c for c in candidates if c.key in stuff])
-        ranked = sorted((*things, *_best_per_label(regions)), key=_rank)
-        voted = [c for c in ranked if self._is_object(c, stuff)]
-        floating = [c for c in ranked if not self._is_object(c, stuff)][: self.max_floating]
-        return tuple(
-            _instance(
-                index,
-                "object" if index < len(voted) else "floating",
-                self._kind(cluster.key, stuff),
-                cluster,
-            )
-            for index, cluster in enumerate((*voted, *floating))
-        )
+        seen = self._seen(detections, size) if any(detections.values()) else None
+        if seen is None or not seen.rows:
+            return ()
+        uncountable = {self.lexicon.key(label) for label in self.stuff}
+        stuff = np.array([key in uncountable for key in seen.keys], bool)
+        found = self._clusters(seen, stuff)
+        verdicts = found.verdicts
+        region = stuff[verdicts.keys]
+        order = verdicts.ranked()
+        order = order[_best_per_label(verdicts.keys[order], region[order])]
+        voted = self._objects(verdicts, region)[order]
+        kept = [*order[voted].tolist(), *order[~voted][: self.max_floating].tolist()]
+        return self._instances(seen, found, kept, int(voted.sum()), region)
 
-    def _is_object(self, cluster: _Cluster, stuff: frozenset[str]) -> bool:
-        sure = self.single_vote_score is not None and cluster.score >= self.single_vote_score
-        return cluster.voters >= self.min_votes or (sure and cluster.key not in stuff)
+    def _objects(self, verdicts: Verdicts, region: BoolArray) -> BoolArray:
+        """Which groups are objects: those with votes enough, and things sure enough on one."""
+        enough = verdicts.voters >= self.min_votes
+        if self.single_vote_score is None:
+            return enough
+        return enough | ((verdicts.scores >= self.single_vote_score) & ~region)
 
-    def _kind(self, key: str, stuff: frozenset[str]) -> Kind | None:
-        if not stuff:
-            return None
-        return "stuff" if key in stuff else "thing"
-
-    def _candidates(
-        self, detections: Mapping[str, Sequence[Detection]], size: Size
-    ) -> list[_Candidate]:
-        """Detections above threshold, inside the image, suppressed per source, best first."""
-        thresholds = dict(self.thresholds)
-        found: list[_Candidate] = []
-        for source in sorted(detections):
-            limit = thresholds.get(source, self.threshold)
-            usable = self._usable(source, detections[source], limit, size)
-            usable.sort(key=_order)
-            kept = matching.suppress(*_arrays(usable), _codes(c.key for c in usable), self.nms_iou)
-            found += [usable[index] for index in kept]
-        return sorted(found, key=_order)
-
-    def _usable(
-        self, source: str, detections: Sequence[Detection], limit: float, size: Size
-    ) -> list[_Candidate]:
-        boxes = geometry.clip(geometry.as_boxes([d.box for d in detections]), size)
+    def _seen(self, detections: Mapping[str, Sequence[Detection]], size: Size) -> _Seen:
+        """Detections above threshold and inside the image, best first."""
+        names = tuple(sorted(detections))
+        every = [d for name in names for d in detections[name]]
+        sources = np.repeat(np.arange(len(names)), [len(detections[name]) for name in names])
+        boxes = geometry.clip(geometry.as_boxes([d.box for d in every]), size)
+        scores = np.array([d.score for d in every], np.float64)
+        spelt, spellings = matching.codes_of(d.label for d in every)
+        named, keys = matching.codes_of(self.lexicon.key(label) for label in spellings)
+        limits = np.array([dict(self.thresholds).get(n, self.threshold) for n in names])
         # NaN survives clipping and compares false here, so broken boxes fall out too.
-        whole = np.all(boxes[:, 2:] > boxes[:, :2], axis=1).tolist()
-        return [
-            _Candidate(source, key, d.label, geometry.as_box(box), d.score)
-            for d, box, fits in zip(detections, boxes, whole, strict=True)
-            if fits and math.isfinite(d.score) and d.score >= limit
-            if (key := self.lexicon.key(d.label))
+        whole = np.all(boxes[:, 2:] > boxes[:, :2], axis=1) & np.isfinite(scores)
+        blank = np.array([not keys[code] for code in named], bool)
+        usable = np.flatnonzero(whole & (scores >= limits[sources]) & ~blank[spelt])
+        ties = (sources[usable], spelt[usable], *boxes[usable].T)
+        chosen = usable[matching.order_by((-scores[usable],), ties)]
+        ballot = Ballot(boxes[chosen], scores[chosen], sources[chosen], named[spelt[chosen]])
+        told = (ballot.sources.tolist(), spelt[chosen].tolist(), ballot.scores.tolist())
+        rows = [
+            (names[source], spellings[label], score, key)
+            for source, label, score, key in zip(*told, ballot.keys.tolist(), strict=True)
         ]
+        return _Seen(ballot, rows, keys, tuple(map(self.lexicon.kinds, keys)))
 
-    def _clusters(self, candidates: list[_Candidate]) -> list[_Cluster]:
-        """Same label first, then whatever lies on the same place."""
-        if not candidates:
-            return []
-        boxes, scores = _arrays(candidates)
-        keys, sources = (_codes(c.key for c in candidates), _codes(c.source for c in candidates))
-        groups = matching.voting_groups(boxes, scores, keys, sources, self.agreeing_iou)
-        clusters = sorted((self._cluster([candidates[i] for i in g]) for g in groups), key=_rank)
-        merged = matching.absorb(
-            geometry.as_boxes([c.box for c in clusters]), self._limits(clusters)
+    def _clusters(self, seen: _Seen, stuff: BoolArray) -> _Clusters:
+        """Same label first, then whatever lies on the same place; things and stuff apart."""
+        ballot = seen.ballot
+        groups = self._groups(ballot)
+        first = consensus.tally(ballot, groups)
+        order = first.ranked()
+        groups, first = [groups[n] for n in order.tolist()], first.take(order)
+        parts = matching.absorb(self._joining(first, stuff, seen), len(groups))
+        joined = [n for n, part in enumerate(parts) if len(part) > 1]
+        members = [[i for index in part for i in groups[index]] for part in parts]
+        alone = first.take(np.array([part[0] for part in parts], np.int64))
+        again = consensus.decide(ballot, [members[n] for n in joined], seen.is_a)
+        return _Clusters(members, alone.replaced(joined, again))
+
+    def _groups(self, ballot: Ballot) -> list[list[int]]:
+        """Detections of one label that vote together, each source's own repetitions left out."""
+        own = ballot.sources * (int(ballot.keys.max()) + 1) + ballot.keys
+        kept = np.array(matching.suppress(ballot.boxes, ballot.scores, own, self.nms_iou), np.int64)
+        sources = ballot.sources[kept]
+        pairs = matching.overlapping(
+            ballot.boxes[kept], ballot.keys[kept], max(self.agreeing_iou, 1e-6)
         )
-        return [
-            self._cluster([m for index in part for m in clusters[index].members])
-            if len(part) > 1
-            else clusters[part[0]]
-            for part in merged
-        ]
+        apart = pairs.where(sources[pairs.first] != sources[pairs.second])
+        names = kept.tolist()
+        return [[names[i] for i in group] for group in matching.voting_groups(apart, sources)]
 
-    def _limits(self, clusters: Sequence[_Cluster]) -> FloatArray:
-        """IoU (n, n) from which cluster j (column) joins the better ranked cluster i (row)."""
-        codes = _codes(c.key for c in clusters)
-        names = list(dict.fromkeys(c.key for c in clusters))
-        agree = np.array([[a != b and self.lexicon.agree(a, b) for b in names] for a in names])
-        voted = np.array([c.voters >= self.min_votes for c in clusters], bool)
-        limits = np.full((len(clusters), len(clusters)), self.group_iou, np.float32)
-        limits[agree[codes[:, None], codes[None, :]]] = self.agreeing_iou
-        limits[voted[:, None] & voted[None, :]] = self.conflict_iou
-        return limits
+    def _joining(self, verdicts: Verdicts, stuff: BoolArray, seen: _Seen) -> matching.Pairs:
+        """Pairs of groups that are one place."""
+        boxes = verdicts.boxes.astype(np.float32)
+        least = min(self.agreeing_iou, self.group_iou, self.conflict_iou)
+        pairs = matching.overlapping(boxes, stuff[verdicts.keys].astype(np.int64), max(least, 1e-6))
+        a, b = verdicts.keys[pairs.first], verdicts.keys[pairs.second]
+        agree = np.array(
+            [
+                seen.is_a(i, j) or seen.is_a(j, i)
+                for i, j in zip(a.tolist(), b.tolist(), strict=True)
+            ],
+            bool,
+        )
+        voted = verdicts.voters >= self.min_votes
+        limits = np.where(agree, self.agreeing_iou, self.group_iou).astype(np.float32)
+        limits[voted[pairs.first] & voted[pairs.second]] = self.conflict_iou
+        return pairs.where(pairs.iou >= limits)
 
-    def _cluster(self, members: Sequence[_Candidate]) -> _Cluster:
-        """Decide label, box and score of candidates on one place."""
-        if len(members) == 1:
-            (only,) = members
-            return _Cluster((only,), only.key, only.box, min(1.0, only.score))
-        weights: dict[str, float] = {}
-        for member in members:
-            weights[member.key] = weights.get(member.key, 0.0) + member.score
-        key = min(weights, key=lambda k: (-weights[k], k))
-        narrower = [k for k in weights if self.lexicon.is_a(k, key)]
-        key = min(narrower, key=lambda k: (-weights[k], k)) if narrower else key
-        agreeing = [m for m in members if m.key == key or self.lexicon.is_a(key, m.key)]
-        # Squares: of two detectors of unlike quality, the surer one draws the better box.
-        box = matching.weighted_box([m.box for m in agreeing], [m.score**2 for m in agreeing])
-        best: dict[str, float] = {}
-        for member in agreeing:
-            best[member.source] = max(member.score, best.get(member.source, 0.0))
-        score = matching.noisy_or([best[source] for source in sorted(best)])
-        return _Cluster(tuple(members), key, box, score)
-
-
-def _order(candidate: _Candidate) -> tuple[float, str, str, Box]:
-    return -candidate.score, candidate.source, candidate.label, candidate.box
-
-
-def _rank(cluster: _Cluster) -> tuple[int, float, str, Box]:
-    return -cluster.voters, -cluster.score, cluster.key, cluster.box
+    def _instances(
+        self, seen: _Seen, found: _Clusters, kept: Sequence[int], voted: int, region: BoolArray
+    ) -> tuple[Instance, ...]:
+        """The clusters `kept` as instances, the first `voted` of them objects."""
+        boxes = found.verdicts.boxes.tolist()
+        scores, keys = found.verdicts.scores.tolist(), found.verdicts.keys.tolist()
+        kinds: list[Kind | None] = [None] * len(boxes)
+        if self.stuff:
+            kinds = ["stuff" if one else "thing" for one in region.tolist()]
+        instances: list[Instance] = []
+        for index, n in enumerate(kept):
+            x1, y1, x2, y2 = boxes[n]
+            status: Status = "object" if index < voted else "floating"
+            label, votes = seen.told(found.members[n], keys[n])
+            instances.append(
+                Instance(index, status, kinds[n], (x1, y1, x2, y2), scores[n], label, votes)
+            )
+        return tuple(instances)
 
 
-def _arrays(candidates: Sequence[_Candidate]) -> tuple[FloatArray, FloatArray]:
-    boxes = geometry.as_boxes([c.box for c in candidates])
-    return boxes, np.array([c.score for c in candidates], np.float32)
-
-
-def _codes(names: Iterable[str]) -> matching.IntArray:
-    """Names (n,) as small integers, equal names alike."""
-    table: dict[str, int] = {}
-    return np.array([table.setdefault(name, len(table)) for name in names], np.int64)
-
-
-def _best_per_label(clusters: Iterable[_Cluster]) -> list[_Cluster]:
-    best: dict[str, _Cluster] = {}
-    for cluster in sorted(clusters, key=_rank):
-        best.setdefault(cluster.key, cluster)
-    return list(best.values())
-
-
-def _instance(index: int, status: Status, kind: Kind | None, cluster: _Cluster) -> Instance:
-    winners = {normalize(m.label) for m in cluster.members if m.key == cluster.key}
-    label = winners.pop() if len(winners) == 1 else cluster.key
-    ordered = sorted(cluster.members, key=_order)
-    votes = dict.fromkeys((m.source, m.label) for m in ordered)
-    scores = {(m.source, m.label): m.score for m in reversed(ordered)}
-    return Instance(
-        index, status, kind, cluster.box, cluster.score, label,
-        tuple(Vote(source, name, scores[source, name]) for source, name in votes),
-    )  # fmt: skip
+def _best_per_label(keys: IntArray, region: BoolArray) -> BoolArray:
+    """Which of the ranked clusters stay: all things, and of the regions the first of each label."""
+    stay = ~region
+    if stay.all():
+        return stay
+    _, first = np.unique(np.where(region, keys, -1), return_index=True)
+    stay[first[region[first]]] = True
+    return stay

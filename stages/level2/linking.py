@@ -28,6 +28,7 @@ from grand_pipeline.labels import Lexicon, heads, how_many, normalize
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import (
+    BoolArray,
     Caption,
     Instance,
     Kind,
@@ -38,7 +39,7 @@ from grand_pipeline.types import (
     Span,
     Vote,
 )
-from stages.mentions import Candidate, Query, by_confidence, fold, located, share
+from stages.mentions import Candidate, Pool, Query, by_confidence, fold, located, share
 
 Boxes = Mapping[str, tuple[PhraseBox, ...]]
 """Grounder -> its boxes."""
@@ -127,7 +128,7 @@ class Linking(Stage[None]):
         texts = {source: spans.nfc(captions[source]) for source in sorted(captions)}
         mentions = located(texts, phrases)
         queries = self._queries(mentions, boxes, size)
-        pool = list(fused)
+        pool = Pool(fused, self.lexicon)
         found = {key: self._resolve(queries[key], pool) for key in by_confidence(queries)}
         ids = [share(index, mentions, found) for index in range(len(mentions))]
         links: dict[tuple[str, str], tuple[int, ...]] = {}
@@ -138,7 +139,7 @@ class Linking(Stage[None]):
                 links[mention.caption, mention.text] = tuple(dict.fromkeys((*known, *chosen)))
                 placed[mention.caption].append(Span(mention.start, mention.end, chosen))
         return Linked(
-            tuple(pool),
+            tuple(pool.instances),
             tuple(PhraseLink(text, known, source) for (source, text), known in links.items()),
             tuple(
                 Caption(source, text, spans.without_overlaps(spans.longest_first(placed[source])))
@@ -168,8 +169,9 @@ class Linking(Stage[None]):
             clipped = geometry.clip(geometry.as_boxes([b.box for b in boxes[source]]), size)
             whole = np.all(clipped[:, 2:] > clipped[:, :2], axis=1).tolist()
             for given, box, fits in zip(boxes[source], clipped, whole, strict=True):
-                if fits and given.score >= self.min_score:
-                    candidate = Candidate(source, geometry.as_box(box), given.score)
+                score = 1.0 if given.score is None else given.score
+                if fits and score >= self.min_score:
+                    candidate = Candidate(source, geometry.as_box(box), score, given.score)
                     found.setdefault(fold(given.text), []).append(candidate)
         for key, candidates in found.items():
             candidates.sort(key=lambda c: (-c.score, c.source, c.box))
@@ -177,47 +179,47 @@ class Linking(Stage[None]):
             found[key] = [c for c in candidates if c.score >= floor]
         return found
 
-    def _resolve(self, query: Query, pool: list[Instance]) -> tuple[int, ...]:
+    def _resolve(self, query: Query, pool: Pool) -> tuple[int, ...]:
         """Ids of the objects that a phrase speaks of; `pool` gains votes and new objects."""
         sure = bool(query.candidates) and query.candidates[0].score >= self.new_score
-        by_agreeing_box = self._by_box(query, pool, self.agreeing_iou, 2.0)
+        agrees = pool.agreeing(query.head)
+        by_agreeing_box = self._by_box(query, pool, agrees, 2.0)
         if by_agreeing_box:
             return by_agreeing_box
         # A grounder that is sure of a place knows more than a label that happens to be unique.
-        found = () if sure else self._by_label(query, pool)
-        return (
-            found
-            or self._by_box(query, pool, self.agreeing_iou, self.any_iou)
-            or self._new(query, pool)
-        )
+        found = () if sure else self._by_label(query, pool, agrees)
+        return found or self._by_box(query, pool, agrees, self.any_iou) or self._new(query, pool)
 
     def _by_box(
-        self, query: Query, pool: list[Instance], agreeing_iou: float, any_iou: float
+        self, query: Query, pool: Pool, agrees: BoolArray, any_iou: float
     ) -> tuple[int, ...]:
-        """Objects under the phrase's boxes, best box first."""
-        agrees = np.array([self._fits(query.head, instance) for instance in pool], bool)
-        around = geometry.as_boxes([instance.box for instance in pool])
+        """Objects under the phrase's boxes, best box first; `agrees` (n,) says whose words fit."""
+        if not query.candidates:
+            return ()
+        around = pool.boxes()
         ids: list[int] = []
         for candidate in query.candidates:
             if query.wanted is not None and len(ids) >= query.wanted:
                 break
             overlap = geometry.iou(geometry.as_boxes([candidate.box]), around)[0]
-            index = matching.best_match(overlap, agrees, agreeing_iou, any_iou)
+            index = matching.best_match(overlap, agrees, self.agreeing_iou, any_iou)
             if index is not None:
                 if agrees[index]:
-                    pool[index] = self._voted(pool[index], query.head, candidate)
-                ids.append(pool[index].id)
+                    voted = self._voted(pool.instances[index], query.head, candidate)
+                    pool.change(index, voted)
+                ids.append(pool.instances[index].id)
                 ids = list(dict.fromkeys(ids))
         return tuple(ids)
 
-    def _by_label(self, query: Query, pool: Sequence[Instance]) -> tuple[int, ...]:
+    def _by_label(self, query: Query, pool: Pool, agrees: BoolArray) -> tuple[int, ...]:
         """All voted objects with the label, if they are as many as the phrase says."""
         if not self.by_label:
             return ()
-        same = [i.id for i in pool if i.status == "object" and self._fits(query.head, i)]
+        fitting = (pool.instances[n] for n in np.flatnonzero(agrees).tolist())
+        same = [instance.id for instance in fitting if instance.status == "object"]
         return tuple(same) if query.wanted is None or len(same) == query.wanted else ()
 
-    def _new(self, query: Query, pool: list[Instance]) -> tuple[int, ...]:
+    def _new(self, query: Query, pool: Pool) -> tuple[int, ...]:
         """Floating objects for the phrase's boxes that have none."""
         label = normalize(query.head)
         if not label:
@@ -227,10 +229,10 @@ class Linking(Stage[None]):
         scores = np.array([c.score for c in good], np.float32)
         same = np.zeros(len(good), np.int64)
         kept = matching.suppress(boxes, scores, same, self.agreeing_iou)[: query.wanted]
-        first = max((instance.id for instance in pool), default=-1) + 1
+        first = max((instance.id for instance in pool.instances), default=-1) + 1
         for number, index in enumerate(kept):
-            vote = Vote(good[index].source, query.head, good[index].score)
-            pool.append(
+            vote = Vote(good[index].source, query.head, good[index].given)
+            pool.add(
                 Instance(
                     first + number, "floating", self._kind(label), good[index].box, None, label,
                     (vote,),
@@ -244,13 +246,6 @@ class Linking(Stage[None]):
         regions = {self.lexicon.key(name) for name in self.stuff}
         return "stuff" if self.lexicon.key(label) in regions else "thing"
 
-    def _fits(self, head: str, instance: Instance) -> bool:
-        """Whether a head noun agrees with an object's label or, for a floating one, a vote."""
-        if self.lexicon.agree(head, instance.label):
-            return True
-        unsure = instance.status == "floating"
-        return unsure and any(self.lexicon.agree(head, vote.label) for vote in instance.votes)
-
     def _voted(self, instance: Instance, head: str, candidate: Candidate) -> Instance:
         """The object with the grounder's vote, promoted where that makes enough of them.
 
@@ -261,7 +256,7 @@ class Linking(Stage[None]):
         same = self.lexicon.key(head) == self.lexicon.key(instance.label)
         if known or (instance.status == "object" and not same):
             return instance
-        votes = (*instance.votes, Vote(candidate.source, head, candidate.score))
+        votes = (*instance.votes, Vote(candidate.source, head, candidate.given))
         agreeing = {v.source for v in votes if self.lexicon.agree(v.label, instance.label)}
         promoted = len(agreeing) >= self.min_votes
         return replace(instance, votes=votes, status="object" if promoted else instance.status)

@@ -251,3 +251,13 @@ def test_invariants(
         assert instance.id < len(fused) or (0 <= x1 < x2 <= 100 and 0 <= y1 < y2 <= 100)
     turned = {source: grounded[source][::-1] for source in reversed(list(grounded))}
     assert link(fused, CAPTION, phrases[::-1], turned) == found
+
+
+def test_a_box_without_score_is_a_plain_yes_and_its_vote_has_none() -> None:
+    text = "a puppy near a kite"
+    phrases = [phrase(text, "a puppy", "puppy"), phrase(text, "a kite", "kite")]
+    boxes = {"mdetr": [PhraseBox("a puppy", HERE, None), PhraseBox("a kite", AWAY, None)]}
+    found = link((DOG,), text, phrases, boxes)
+    assert [link.object_ids for link in found.links] == [(0,), (1,)]
+    assert found.instances[0].votes[-1] == Vote("mdetr", "puppy", None)
+    assert found.instances[1].votes == (Vote("mdetr", "kite", None),)

@@ -1,0 +1,1 @@
+"""Measurements of how fast the software is; scores are `grand eval`'s."""
