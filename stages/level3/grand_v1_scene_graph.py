@@ -81,6 +81,9 @@ class GrandV1SceneGraph(Stage[None]):
         )
         landmark = record[LANDMARK]
         if self.style == "references":
-            return SceneGraph(nodes, counted=by_label(nodes), landmark=landmark).text() or EMPTY
+            # Stuff is not countable.
+            things = {i.id for i in chosen if i.kind != "stuff"}
+            counted = by_label(n for n in nodes if n.object_id in things)
+            return SceneGraph(nodes, counted=counted, landmark=landmark).text() or EMPTY
         captions = [caption.text.strip() for caption in record[GROUNDED_CAPTIONS]]
         return graph.dense_text(nodes, captions, record[LINKS], landmark)
