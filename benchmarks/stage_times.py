@@ -1,6 +1,6 @@
 """Model time of every stage per image, on one core.
 
-    python -m benchmarks.stage_times [-n 24] [--preset NAME|FILE] [--set KEY=VALUE] [--json FILE]
+    python -m benchmarks.stage_times [-n 24] [--preset NAME|FILE] [--set KEY=VALUE] [--json]
 
 Renders scenes and runs the stages of a preset over them in the order of the plan, in this process
 and on one thread, in batches of each stage's `batch_size`, as a worker does: the same records, the
@@ -99,15 +99,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED, help="seed of the scenes")
     parser.add_argument("--preset", default="picturebook", help="a preset or a TOML file")
     parser.add_argument("--set", action="append", default=[], help="stage.option=value; repeatable")
-    parser.add_argument("--json", type=Path, help="also write the times to this file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
     torch.set_num_threads(1)
     chosen = settings.override(settings.load_preset(given.preset), given.set)
     images = [Image.fromarray(render(given.seed, n).image) for n in range(given.n)]
     costs = measure(plan.make_plan(settings.stages(chosen)), images)
-    print(table(costs))
-    if given.json:
-        given.json.write_text(json.dumps(report(costs, given.n), indent=2) + "\n", "utf-8")
+    print(json.dumps(report(costs, given.n), indent=2) if given.json else table(costs))
 
 
 def _record(step: Step, index: int, image: Image.Image, known: dict[str, Any]) -> Record:
