@@ -9,8 +9,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from grand_pipeline import geometry, spans
+from grand_pipeline.columns import GROUNDED_CAPTIONS, INSTANCES, LINKS
 from grand_pipeline.labels import Lexicon, how_many
-from grand_pipeline.types import BoolArray, Box, FloatArray, Instance, Phrase
+from grand_pipeline.stage import Row
+from grand_pipeline.types import (
+    BoolArray,
+    Box,
+    Caption,
+    FloatArray,
+    Instance,
+    Phrase,
+    PhraseLink,
+)
 
 
 @dataclass(frozen=True)
@@ -118,3 +128,20 @@ class Pool:
         if instance.status == "floating":
             for vote in instance.votes:
                 self.words.setdefault(self._lexicon.key(vote.label), set()).add(index)
+
+
+@dataclass(frozen=True)
+class Linked:
+    """Everything that linking writes for one image."""
+
+    instances: tuple[Instance, ...]
+    links: tuple[PhraseLink, ...]
+    captions: tuple[Caption, ...]
+
+    def row(self) -> Row:
+        """The columns that a linking stage writes."""
+        return {
+            INSTANCES: self.instances,
+            LINKS: self.links,
+            GROUNDED_CAPTIONS: self.captions,
+        }

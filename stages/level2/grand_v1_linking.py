@@ -21,17 +21,8 @@ from grand_pipeline.columns import (
 from grand_pipeline.grand_v1 import captions, linking
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
-from grand_pipeline.types import Caption, Instance, Phrase, PhraseBox, PhraseLink, Size
-from stages.mentions import located
-
-
-@dataclass(frozen=True)
-class Linked:
-    """Everything that linking writes for one image."""
-
-    instances: tuple[Instance, ...]
-    links: tuple[PhraseLink, ...]
-    captions: tuple[Caption, ...]
+from grand_pipeline.types import Instance, Phrase, PhraseBox, Size
+from stages.mentions import Linked, located
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +63,7 @@ class GrandV1Linking(Stage[None]):
         for record in records:
             texts, boxes = record.members(CAPTIONS), record.members(PHRASE_BOXES)
             linked = self.link(record[FUSED], texts, record[PHRASES], boxes, record.size)
-            rows.append(
-                {
-                    INSTANCES: linked.instances,
-                    LINKS: linked.links,
-                    GROUNDED_CAPTIONS: linked.captions,
-                }
-            )
+            rows.append(linked.row())
         return rows
 
     def link(

@@ -39,19 +39,10 @@ from grand_pipeline.types import (
     Span,
     Vote,
 )
-from stages.mentions import Candidate, Pool, Query, by_confidence, fold, located, share
+from stages.mentions import Candidate, Linked, Pool, Query, by_confidence, fold, located, share
 
 Boxes = Mapping[str, tuple[PhraseBox, ...]]
 """Grounder -> its boxes."""
-
-
-@dataclass(frozen=True)
-class Linked:
-    """Everything that linking writes for one image."""
-
-    instances: tuple[Instance, ...]
-    links: tuple[PhraseLink, ...]
-    captions: tuple[Caption, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +98,7 @@ class Linking(Stage[None]):
         for record in records:
             captions, boxes = record.members(CAPTIONS), record.members(PHRASE_BOXES)
             linked = self.link(record[FUSED], captions, record[PHRASES], boxes, record.size)
-            rows.append(
-                {
-                    INSTANCES: linked.instances,
-                    LINKS: linked.links,
-                    GROUNDED_CAPTIONS: linked.captions,
-                }
-            )
+            rows.append(linked.row())
         return rows
 
     def link(

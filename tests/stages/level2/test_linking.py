@@ -17,7 +17,8 @@ from grand_pipeline.columns import (
     PHRASES,
 )
 from grand_pipeline.types import Box, Caption, Instance, Phrase, PhraseBox, PhraseLink, Span, Vote
-from stages.level2.linking import Linked, Linking
+from stages.level2.linking import Linking
+from stages.mentions import Linked
 from tests.records import record_of
 
 SIZE = (100, 100)
