@@ -69,8 +69,8 @@ exact truth. Licence: that of the project; no outside data or weights went into 
 
 Training never sees 26 pairs of class and colour (`vocabulary.HELD_OUT`). So that shape is learned
 apart from colour all the same, the recipes paint a quarter of the things in tones that no colour
-word names and that are far from what is held out (`vocabulary.UNNAMED`). The checkpoints whose notes
-below do not say so were trained before that.
+word names and that are far from what is held out (`vocabulary.UNNAMED`). The checkpoints whose
+notes below do not say so were trained before that.
 
 `make -C training/recipes/picturebook` trains all of them again, measures them and writes this page.
 """
