@@ -4,9 +4,10 @@
 
 Renders scenes and runs the stages of a preset over them in the order of the plan, in this process
 and on one thread, in batches of each stage's `batch_size`, as a worker does: the same records, the
-same values between stages. What counts as a stage's time is `annotate` alone. Loading models,
-decoding images and writing files are left out, and so is each stage's first batch, which is
-annotated once beforehand, because the first call fills caches and pays for what happens once.
+same values between stages, the same setting of the heap. What counts as a stage's time is
+`annotate` alone. Loading models, decoding images and writing files are left out, and so is each
+stage's first batch, which is annotated once beforehand, because the first call fills caches and
+pays for what happens once.
 
 Times are CPU time of the process, beside wall time: on a machine that does other work too, wall
 time says more about the other work. On one thread of an idle machine the two are equal.
@@ -26,7 +27,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from grand_pipeline import plan, settings
+from grand_pipeline import heap, plan, settings
 from grand_pipeline.picturebook.render import render
 from grand_pipeline.plan import Plan, Step
 from grand_pipeline.record import Record
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    heap.keep()
     chosen = settings.override(settings.load_preset(given.preset), given.set)
     images = [Image.fromarray(render(given.seed, n).image) for n in range(given.n)]
     costs = measure(plan.make_plan(settings.stages(chosen)), images)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grand_pipeline import heap
 from grand_pipeline.annotations import publish_shard
 from grand_pipeline.errors import GrandError, WorkerError
 from grand_pipeline.plan import Plan, Step, holds
@@ -30,6 +31,7 @@ class StageActor:
     """Lives in a Ray worker: one stage loaded at a time."""
 
     def __init__(self, root: str, token: str) -> None:
+        heap.keep()
         self._run = Run(Path(root))
         self._token = token
         self._key = ""

@@ -64,23 +64,33 @@ def build() -> SamModel:
             hidden_size=width, image_size=SIZE, patch_size=PATCH
         ),
         mask_decoder_config=SamMaskDecoderConfig(
-            hidden_size=width, mlp_dim=192, num_attention_heads=4, iou_head_hidden_dim=96
+            hidden_size=width,
+            mlp_dim=192,
+            # Every prompt pays for the decoder; the published models have two layers.
+            num_hidden_layers=1,
+            num_attention_heads=4,
+            iou_head_hidden_dim=96,
         ),
     )
     # Attention between 576 cells and 7 tokens: the plain form trains twice as fast on a CPU.
     config._attn_implementation = "eager"
     model = SamModel(config)
-    with torch.no_grad():
-        model.shared_image_embedding.positional_embedding.normal_(std=1.0)
-        model.prompt_encoder.shared_embedding.positional_embedding.copy_(
-            model.shared_image_embedding.positional_embedding
-        )
-        position = model.vision_encoder.pos_embed
-        assert position is not None
-        position.copy_(_sine_cosine(position.shape[-1])[None] * 0.15)
+    _place(model)
+    return model
+
+
+@torch.no_grad()
+def _place(model: SamModel) -> None:
+    """Start values of the position codes; those of prompts stay as they are."""
+    model.shared_image_embedding.positional_embedding.normal_(std=1.0)
+    model.prompt_encoder.shared_embedding.positional_embedding.copy_(
+        model.shared_image_embedding.positional_embedding
+    )
+    position = model.vision_encoder.pos_embed
+    assert position is not None
+    position.copy_(_sine_cosine(position.shape[-1])[None] * 0.15)
     model.shared_image_embedding.positional_embedding.requires_grad_(False)
     model.prompt_encoder.shared_embedding.positional_embedding.requires_grad_(False)
-    return model
 
 
 def _sine_cosine(width: int) -> Tensor:

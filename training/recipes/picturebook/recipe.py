@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from grand_pipeline import heap
 from training.recipes.picturebook import export
 from training.recipes.picturebook.fit import default_device, fit
 from training.recipes.picturebook.state import Progress, Schedule, finished, restore
@@ -109,6 +110,7 @@ def option_parser(description: str) -> argparse.ArgumentParser:
 
 def run(recipe: Recipe, options: Options) -> None:
     """Train what is not trained yet, score it and export it."""
+    heap.keep()
     recipe = scale(recipe, options)
     if export.is_done(options.out, options.export, phases(recipe)):
         print(f"{recipe.name}: nothing to do; {options.out} is trained and exported")

@@ -3,9 +3,10 @@
     python -m training.recipes.picturebook.siglip siglip_crop --out RUN --export DIR
     python -m training.recipes.picturebook.siglip siglip_scene --trunk OWL_VIT --out ...
 
-Both are real `SiglipModel`s in miniature. Truth is known exactly here, so instead of pairing
-each image with one caption every image is compared with every prompt of the batch (sigmoid, as
-in SigLIP), and where prompts exclude each other (classes, colours, landmarks) also by softmax.
+The first also tells kinds of place, from a whole picture seen small. Both are real `SiglipModel`s
+in miniature. Truth is known exactly here, so instead of pairing each image with one caption every
+image is compared with every prompt of the batch (sigmoid, as in SigLIP), and where prompts exclude
+each other (classes, colours, landmarks) also by softmax.
 """
 
 from __future__ import annotations
@@ -123,21 +124,23 @@ def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Sigmoid loss of all pairs, softmax losses of the groups, and the heads' losses."""
     assert isinstance(model, Student)
     tokens, pooled = model.see(batch)
-    siglip, truth = model.siglip, batch.truth.float()
+    siglip, asked = model.siglip, ~batch.truth.isnan()
+    truth = batch.truth.nan_to_num()
     words = siglip.get_text_features(batch.prompts, attention_mask=batch.mask).pooler_output
     logits = F.normalize(pooled.float(), dim=-1) @ F.normalize(words.float(), dim=-1).T
     logits = logits * siglip.logit_scale.exp() + siglip.logit_bias
-    pairs = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(1).mean() / 8
-    first, *others = (_softmax_loss(logits[:, g], truth[:, g]) for g in batch.groups)
-    groups = first + torch.stack(others).mean()
+    pairs = F.binary_cross_entropy_with_logits(logits, truth, weight=asked.float(), reduction="sum")
     cells = model.patch_head(tokens).float().flatten(0, 1)
     patches = F.cross_entropy(cells, batch.patches.flatten())
-    terms = {"pairs": pairs, "groups": groups, "patches": patches}
+    terms = {"pairs": pairs / len(truth) / 8, "patches": patches}
+    if batch.groups:
+        first, *others = (_softmax_loss(logits[:, g], truth[:, g]) for g in batch.groups)
+        terms["groups"] = first + torch.stack(others).mean()
     if batch.labels is not None:
         classes, colors = torch.split(
             model.head(pooled).float(), [len(NAMES), len(COLOR_NAMES)], dim=1
         )
-        terms["labels"] = F.cross_entropy(classes, batch.labels[:, 0])
+        terms["labels"] = F.cross_entropy(classes, batch.labels[:, 0], ignore_index=-1)
         terms["labels"] = terms["labels"] + F.cross_entropy(
             colors, batch.labels[:, 1], ignore_index=-1
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,9 +76,10 @@ SCENE = Shape(224, 16, 192, 4, 3, 768, "gelu", CLIP_MEAN, CLIP_STD)
 class Batch:
     """What one step compares.
 
-    Pixels (N, 3, S, S), prompts (U, 16), truth (N, U), groups of prompts that exclude each other
-    (slices into U), the class under every patch (N, G * G) and, for crops, class and colour of
-    the object (N, 2), colour -1 for stuff; for pictures the scene numbers.
+    Pixels (N, 3, S, S), prompts (U, 16), truth (N, U) as 0, 1 or NaN where it is not asked, groups
+    of prompts that exclude each other (slices into U), the class under every patch (N, G * G) and,
+    for crops, class and colour of the object (N, 2), -1 where there is none; for pictures the
+    scene numbers.
     """
 
     pixels: Tensor
@@ -92,7 +93,8 @@ class Batch:
 
 
 def crop_batch(step: int, size: int) -> Batch:
-    """Crops of objects (a tenth of them stuff) and prompts of classes, colours and both."""
+    """Crops of objects (a tenth of them stuff) with prompts of classes, colours and both; and
+    half of their scenes as a whole, seen small, with prompts of places."""
     rng = np.random.default_rng([TRAIN_SEED, 21, step])
     scenes = draw_scenes(size // 4, step, rng, 0.3)
     pairs = [(scene, obj) for scene in scenes for obj in _some_objects(scene, rng)]
@@ -101,17 +103,30 @@ def crop_batch(step: int, size: int) -> Batch:
     words, groups = _crop_phrases(objects, rng)
     classes = np.array([NAMES.index(o.name) for o in objects])
     colors = np.array([COLOR_NAMES.index(o.color) if o.color else -1 for o in objects])
-    parts = list(zip([s for s, _ in pairs], windows, strict=True))
-    prompts, mask = _tokens(words_of(words, rng), step)
+    wholes = scenes[: len(scenes) // 2]
+    places = _places(wholes, rng, len(words))
+    parts = list(zip([s for s, _ in pairs], windows, strict=True)) + [(s, WHOLE) for s in wholes]
+    prompts, mask = _tokens(words_of(words, rng) + places.texts, step)
+    labels = np.pad(
+        np.stack([classes, colors], axis=1), ((0, len(wholes)), (0, 0)), constant_values=-1
+    )
     return Batch(
         pixels=pixels([s.image[w] for s, w in parts], CROP.size, mean=CROP.mean, std=CROP.std),
         prompts=prompts,
         mask=mask,
-        truth=torch.from_numpy(matches(words, classes, colors)),
-        groups=groups,
+        truth=_apart(matches(words, classes, colors), places.truth),
+        groups=(*groups, *places.groups),
         patches=torch.from_numpy(np.stack([_classes_at(s, w, CROP) for s, w in parts])),
-        labels=torch.from_numpy(np.stack([classes, colors], axis=1)),
+        labels=torch.from_numpy(labels),
     )
+
+
+def _apart(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> Tensor:
+    """One table of truth for two kinds of pictures, each asked its own prompts only."""
+    (rows, columns), (more, texts) = first.shape, second.shape
+    truth = np.full((rows + more, columns + texts), np.nan, np.float32)
+    truth[:rows, :columns], truth[rows:, columns:] = first, second
+    return torch.from_numpy(truth)
 
 
 def _some_objects(scene: Scene, rng: np.random.Generator) -> list[SceneObject]:
@@ -124,6 +139,7 @@ def _some_objects(scene: Scene, rng: np.random.Generator) -> list[SceneObject]:
 
 
 Window = tuple[slice, slice]
+WHOLE: Window = (slice(0, 256), slice(0, 256))
 
 
 def crop(box: tuple[float, float, float, float], rng: np.random.Generator) -> Window:
@@ -179,7 +195,7 @@ def words_of(words: list[Phrase], rng: np.random.Generator) -> list[str]:
 
 
 def scene_batch(step: int, size: int) -> Batch:
-    """Whole pictures and prompts of classes, stuff, kinds of scene and landmarks."""
+    """Whole pictures and prompts of classes, stuff and hypernyms."""
     rng = np.random.default_rng([TRAIN_SEED, 22, step])
     scenes = draw_scenes(size, step, rng, 0.25)
     words = [_class_phrase(name, rng) for name in NAMES]
@@ -189,37 +205,44 @@ def scene_batch(step: int, size: int) -> Batch:
     for row, scene in zip(classes, scenes, strict=True):
         row[: len(scene.objects)] = [NAMES.index(o.name) for o in scene.objects]
     truth = matches(words, classes, np.full_like(classes, -1)).any(axis=1)
-    texts = words_of(words, rng)
-    groups: list[slice] = []
-    for labels, answer in _landmarks():
-        groups.append(slice(len(texts), len(texts) + len(labels)))
+    prompts, mask = _tokens(words_of(words, rng), step)
+    return Batch(
+        pixels=pixels([s.image for s in scenes], SCENE.size, mean=SCENE.mean, std=SCENE.std),
+        prompts=prompts,
+        mask=mask,
+        truth=torch.from_numpy(truth.astype(np.float32)),
+        groups=(),
+        patches=torch.from_numpy(np.stack([_classes_at(s, WHOLE, SCENE) for s in scenes])),
+        indices=tuple(s.index for s in scenes),
+    )
+
+
+@dataclass(frozen=True)
+class Places:
+    """Prompts about the kind of place: truth (N, U), and where each group stands in a batch."""
+
+    texts: list[str]
+    truth: npt.NDArray[np.bool_]
+    groups: tuple[slice, ...]
+
+
+def _places(scenes: Sequence[Scene], rng: np.random.Generator, start: int) -> Places:
+    """Categories, finer categories and kinds of scene; the first prompt has the number `start`."""
+    texts: list[str] = []
+    hits, groups = [], []
+    for labels, answer in (
+        (CATEGORIES, lambda kind: SCENES[kind].category),
+        (FINE, lambda kind: SCENES[kind].fine_category),
+        (tuple(SCENES), lambda kind: kind),
+    ):
+        groups.append(slice(start + len(texts), start + len(texts) + len(labels)))
         frame = ("{}", "a {}", "{}", "a photo of a {}", "an image of {}")[int(rng.integers(5))]
         texts += [
             frame.format(x.lower()).replace("a outd", "an outd").replace("a ind", "an ind")
             for x in labels
         ]
-        hits = np.array([[answer(s.kind) == x for x in labels] for s in scenes])
-        truth = np.concatenate([truth, hits], axis=1)
-    prompts, mask = _tokens(texts, step)
-    whole = (slice(0, 256), slice(0, 256))
-    return Batch(
-        pixels=pixels([s.image for s in scenes], SCENE.size, mean=SCENE.mean, std=SCENE.std),
-        prompts=prompts,
-        mask=mask,
-        truth=torch.from_numpy(truth),
-        groups=tuple(groups),
-        patches=torch.from_numpy(np.stack([_classes_at(s, whole, SCENE) for s in scenes])),
-        indices=tuple(s.index for s in scenes),
-    )
-
-
-def _landmarks() -> tuple[tuple[tuple[str, ...], Callable[[str], str]], ...]:
-    """Groups of texts of which one is true, with the true one of a kind of scene."""
-    return (
-        (CATEGORIES, lambda kind: SCENES[kind].category),
-        (FINE, lambda kind: SCENES[kind].fine_category),
-        (tuple(SCENES), lambda kind: kind),
-    )
+        hits.append([[answer(s.kind) == x for x in labels] for s in scenes])
+    return Places(texts, np.concatenate(hits, axis=1), tuple(groups))
 
 
 def _classes_at(scene: Scene, window: Window, shape: Shape) -> npt.NDArray[np.int64]:

@@ -13,12 +13,13 @@ from training.recipes.picturebook.text import NAMES, build_tokenizer
 
 def test_every_crop_has_one_class_and_at_most_one_colour() -> None:
     batch = crop_batch(0, 16)
-    classes, colors = batch.truth[:, batch.groups[0]], batch.truth[:, batch.groups[1]]
+    classes, colors = batch.truth[:16, batch.groups[0]], batch.truth[:16, batch.groups[1]]
     assert classes.shape[1] == len(NAMES)
     assert bool((classes.sum(1) == 1).all())
     assert bool((colors.sum(1) <= 1).all()) and bool(colors.any())
     assert batch.labels is not None
-    assert torch.equal(batch.labels[:, 0], classes.int().argmax(1))
+    assert torch.equal(batch.labels[:16, 0], classes.int().argmax(1))
+    assert bool((batch.labels[16:] == -1).all())
 
 
 def test_held_out_pairs_are_never_prompts() -> None:
@@ -29,15 +30,25 @@ def test_held_out_pairs_are_never_prompts() -> None:
         assert not {(color, name) for name, color in HELD_OUT} & said
 
 
-def test_scene_truth_names_the_landmark_of_each_picture() -> None:
-    batch = scene_batch(0, 6)
-    for group in batch.groups:
-        assert bool((batch.truth[:, group].sum(1) == 1).all())
-    kinds = tuple(SCENES)
-    chosen = [kinds[i] for i in batch.truth[:, batch.groups[2]].int().argmax(1).tolist()]
-    fresh = draw_scenes(2, 0, _NoDraw(), 1.0)
-    assert [s.kind for s in fresh] == chosen[:2]
+def test_whole_pictures_are_asked_for_their_place_alone() -> None:
+    batch = crop_batch(0, 16)
+    kinds, wholes = tuple(SCENES), batch.truth[16:]
+    assert len(wholes) == 2
+    for group in batch.groups[-3:]:
+        assert bool((wholes[:, group].sum(1) == 1).all())
+        assert bool(batch.truth[:16, group].isnan().all())
+    assert bool(wholes[:, : batch.groups[-3].start].isnan().all())
+    fresh = draw_scenes(1, 0, _NoDraw(), 1.0)
+    chosen = [kinds[i] for i in wholes[:, batch.groups[-1]].argmax(1).tolist()]
+    assert fresh[0].kind == chosen[0]
     assert {s.seed for s in fresh} == {TRAIN_SEED}
+
+
+def test_scenes_are_asked_for_every_class() -> None:
+    batch = scene_batch(0, 6)
+    assert not batch.truth.isnan().any()
+    named = batch.truth[:, : len(NAMES)].bool()
+    assert bool((named.sum(1) >= 2).all())
 
 
 class _NoDraw:
