@@ -13,7 +13,7 @@ from typing import Annotated, cast
 import typer
 
 from grand_pipeline import __version__
-from grand_pipeline.cli import bring, look, measure, run
+from grand_pipeline.cli import bring, give, look, measure, run
 from grand_pipeline.errors import GrandError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -30,6 +30,10 @@ import_app = typer.Typer(no_args_is_help=True, help="Bring what was made elsewhe
 import_app.command("grand-raw")(bring.import_raw)
 import_app.command("grand")(bring.import_grand)
 app.add_typer(import_app, name="import")
+
+export_app = typer.Typer(no_args_is_help=True, help="Write a run in the format of another tool.")
+export_app.command("grand")(give.export_grand)
+app.add_typer(export_app, name="export")
 
 picturebook_app = typer.Typer(no_args_is_help=True, help="The rendered world with exact truth.")
 picturebook_app.command("render")(measure.render_command)

@@ -67,6 +67,7 @@ def _object_story(evidence: Evidence, object_id: int) -> Story:
         origin.near(evidence, found),
         words.label(evidence, found),
         words.attributes(evidence, found),
+        words.affordances(evidence, found),
         place.mask(evidence, found),
         *place.depth(evidence, found),
         words.phrases(evidence, found),

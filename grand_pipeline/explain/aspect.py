@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grand_pipeline.columns import Column
-from grand_pipeline.explain.evidence import Evidence
+from grand_pipeline.explain.evidence import Evidence, Made, imported_from
 from grand_pipeline.types import Box
 
 
@@ -20,7 +20,13 @@ class Decider:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
-        """`fusion (embedded:sam): min_votes=2, nms_iou=0.3`; "" if nobody decided."""
+        """`fusion (embedded:sam): min_votes=2, nms_iou=0.3`; "" if nobody decided.
+
+        What was imported was decided elsewhere: `imported from co_detr`.
+        """
+        source = imported_from(self.stage)
+        if source is not None:
+            return f"imported from {source}"
         models = f" ({', '.join(self.models)})" if self.models else ""
         options = ", ".join(f"{name}={shown(value)}" for name, value in self.options.items())
         return f"{self.stage}{models}{': ' if options else ''}{options}"
@@ -77,6 +83,11 @@ def unmade(evidence: Evidence, name: str, column: Column[Any], stage: str) -> As
         return Aspect(name, (f"the run has no stage '{stage}'",))
     note = f": {made.note}" if made.note else ""
     return Aspect(name, (f"{made.condition}{note}",), None, Decider(made.key, made.models))
+
+
+def writer(made: Made | None) -> str:
+    """Who wrote something, in a line among others: a stage with its models, or an import."""
+    return Decider(made.key, made.models).text() if made else ""
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:

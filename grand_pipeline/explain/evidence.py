@@ -24,6 +24,9 @@ T = TypeVar("T")
 Condition = Literal["done", "stale", "missing", "failed", "skipped"]
 _MARKS = ("image_id", ERROR, SKIPPED)
 _FEW = 5
+_IMPORTED = "imported"
+_IMPORT = "import"
+"""What `_skipped` holds where a source that was imported says nothing of an image."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,21 @@ class Evidence:
         """The stage that wrote a column."""
         return self.stages.get(self.writers.get(column.name, ""))
 
+    def imported(self, column: Column[Any]) -> str | None:
+        """The source that a column was imported from; None where a stage has computed it."""
+        made = self.maker(column)
+        return imported_from(made.key) if made else None
+
     def option(self, column: Column[Any], name: str) -> Any:
         """An option of the stage that wrote a column; None where the stage has no such option."""
         made = self.maker(column)
         return (made.options or {}).get(name) if made else None
+
+
+def imported_from(key: str) -> str | None:
+    """The source of a step that an import wrote; None for any other step."""
+    name, _, source = key.partition(".")
+    return source if name == _IMPORTED else None
 
 
 def gather(run: Run, image: ImageRow, shard: str) -> Evidence:
@@ -151,7 +165,9 @@ def _made(key: str, row: Mapping[str, Any], identity: Mapping[str, Any], why: st
     if row.get(ERROR) is not None:
         return Made(key, "failed", str(row[ERROR]), models, options)
     if row.get(SKIPPED) is not None:
-        return Made(key, "skipped", f"{row[SKIPPED]} gave it nothing", models, options)
+        nothing = "the import has no file for this image"
+        why_not = nothing if row[SKIPPED] == _IMPORT else f"{row[SKIPPED]} gave it nothing"
+        return Made(key, "skipped", why_not, models, options)
     return Made(key, "stale" if why else "done", why, models, options)
 
 

@@ -10,14 +10,15 @@ from typing import Any, Literal
 import numpy as np
 
 from grand_pipeline import geometry, matching
-from grand_pipeline.columns import DETECTIONS, FUSED
+from grand_pipeline.columns import ATTRIBUTES, DETECTIONS, FUSED
 from grand_pipeline.explain.evidence import Evidence
 from grand_pipeline.labels import Lexicon
-from grand_pipeline.types import Detection, Instance, Size, Vote
+from grand_pipeline.types import Attribute, Detection, Instance, Size, Vote
 
-Fate = Literal["vote", "merged", "weak", "suppressed", "unusable", "surplus", "unused"]
+Fate = Literal["vote", "describes", "merged", "weak", "suppressed", "unusable", "surplus", "unused"]
 MEANINGS: Mapping[Fate, str] = {
     "vote": "votes",
+    "describes": "texts about an object",
     "merged": "the same word again in an object",
     "weak": "below the threshold",
     "suppressed": "suppressed by a better box of the same word",
@@ -57,7 +58,10 @@ def fates(evidence: Evidence) -> tuple[Seen, ...]:
     size = (evidence.image.height or 0, evidence.image.width or 0)
     told: list[Seen] = []
     for source, detections in evidence.members(DETECTIONS).items():
-        judge = _Judge(made.key, source, fused, lexicon_of(options), options, size)
+        said = None
+        if source in options.get("describers", ()):
+            said = evidence.value(ATTRIBUTES.of(source)) or ()
+        judge = _Judge(made.key, source, fused, lexicon_of(options), options, size, said)
         told += judge.all(detections)
     return tuple(told)
 
@@ -72,6 +76,8 @@ class _Judge:
     lexicon: Lexicon
     options: Mapping[str, Any]
     size: Size
+    said: tuple[Attribute, ...] | None = None
+    """What the source says of objects, where its labels are texts."""
 
     def all(self, detections: Sequence[Detection]) -> list[Seen]:
         """The detections in their order."""
@@ -89,6 +95,11 @@ class _Judge:
             return seen("unusable", "no label, no score, or no box inside the image")
         if detection.score < self._threshold:
             return seen("weak", f"below {self.stage}.threshold={self._threshold}")
+        if self.said is not None:
+            meant = self._meant(detection)
+            if meant is None:
+                return seen("unused", "describes no object")
+            return seen("describes", f"describes {named(meant)}", meant.id)
         if rival is not None:
             limit = self.options.get("nms_iou")
             why = f"suppressed by {rival.label} {rival.score:.2f} ({self.stage}.nms_iou={limit})"
@@ -97,6 +108,16 @@ class _Judge:
         if again is not None:
             return seen("merged", f"the same word again for {named(again)}", again.id)
         return seen(*self._left_out(detection))
+
+    def _meant(self, detection: Detection) -> Instance | None:
+        """The object that has the detection's text as an attribute, and its place."""
+        ids = {a.object_id for a in self.said or () if a.text == detection.label}
+        holders = [instance for instance in self.fused if instance.id in ids]
+        if not holders:
+            return None
+        overlap = overlaps(detection, holders)
+        best = int(overlap.argmax())
+        return holders[best] if overlap[best] >= self.options.get("group_iou", 0.0) else None
 
     def _left_out(self, detection: Detection) -> tuple[Fate, str]:
         if detection.label in self.options.get("stuff", ()):

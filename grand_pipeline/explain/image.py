@@ -70,7 +70,8 @@ def objects(evidence: Evidence) -> Aspect:
     voted = [i for i in instances(evidence) if i.status == "object"]
     rows = [(*_heading(evidence, i), *_where(evidence, i)) for i in voted]
     data = [{"id": i.id, "label": label_of(evidence, i), "score": i.score} for i in voted]
-    by = decided(evidence, FUSED, "min_votes", "single_vote_score")
+    whole = evidence.imported(INSTANCES) is not None
+    by = decided(evidence, INSTANCES if whole else FUSED, "min_votes", "single_vote_score")
     return Aspect("objects", aligned(rows) if rows else ("none",), data, by)
 
 
@@ -143,10 +144,11 @@ def texts(evidence: Evidence) -> list[Aspect]:
     """Captions, dense caption and context with what they point at."""
     short = evidence.value(GROUNDED_CAPTIONS)
     told: list[Aspect] = []
-    for source, bare in evidence.members(CAPTIONS).items():
+    imported = {c.source: c.text for c in short or () if evidence.imported(GROUNDED_CAPTIONS)}
+    for source, bare in {**imported, **evidence.members(CAPTIONS)}.items():
         grounded = next((c for c in short or () if c.source == source), None)
         text, marks = (grounded.text, grounded.spans) if grounded else (bare, ())
-        by = decided(evidence, CAPTIONS.of(source))
+        by = decided(evidence, GROUNDED_CAPTIONS if source in imported else CAPTIONS.of(source))
         told.append(Aspect(f"caption {source}", (text, *_marks(text, marks)), text, by))
     dense = evidence.value(DENSE_CAPTION)
     if dense is None:
@@ -154,7 +156,9 @@ def texts(evidence: Evidence) -> list[Aspect]:
     else:
         checked = "verified" if dense.verified else "not verified"
         lines = (dense.text, *_marks(dense.text, dense.spans), f"{checked}, {dense.finish_reason}")
-        by = Decider(f"{decided(evidence, DENSE_CAPTION, 'match').text()}; text by {dense.source}")
+        by = decided(evidence, DENSE_CAPTION, "match")
+        if evidence.imported(DENSE_CAPTION) is None:
+            by = Decider(f"{by.text()}; text by {dense.source}")
         told.append(Aspect("dense caption", lines, dense.text, by))
     context = evidence.value(CONTEXT)
     if context is None:

@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from grand_pipeline import geometry
-from grand_pipeline.columns import DETECTIONS, FUSED, INSTANCES, PHRASE_BOXES
-from grand_pipeline.explain.aspect import Aspect, Decider, aligned, decided, number, pixels
+from grand_pipeline.columns import ATTRIBUTES, DETECTIONS, FUSED, INSTANCES, PHRASE_BOXES
+from grand_pipeline.explain.aspect import (
+    Aspect,
+    Decider,
+    aligned,
+    decided,
+    number,
+    pixels,
+    writer,
+)
 from grand_pipeline.explain.evidence import Evidence
 from grand_pipeline.explain.fates import Seen, fates, lexicon_of, named, overlaps, same_score
 from grand_pipeline.types import Box, Instance, Vote
@@ -45,6 +53,8 @@ def reason(evidence: Evidence, instance: Instance) -> str:
 
 
 def _verdict(evidence: Evidence, instance: Instance) -> tuple[tuple[str, ...], Decider]:
+    if evidence.imported(INSTANCES) is not None:
+        return ("as it was imported",), decided(evidence, INSTANCES)
     before = before_captions(evidence, instance)
     alone = len({vote.source for vote in instance.votes}) == 1
     granted = alone and evidence.option(FUSED, "min_votes") is None
@@ -56,7 +66,13 @@ def _verdict(evidence: Evidence, instance: Instance) -> tuple[tuple[str, ...], D
         extra = instance.votes[len(before.votes) :]
         who = ", ".join(f"{v.source} ({v.label} {number(v.score)})" for v in extra)
         return (f"promoted: a caption's phrase confirms it, {who}",), linking
-    return _counted(before, fusion)
+    describers = evidence.option(FUSED, "describers") or ()
+    telling = [
+        source
+        for source in describers
+        if any(a.object_id == before.id for a in evidence.value(ATTRIBUTES.of(source)) or ())
+    ]
+    return _counted(before, telling, fusion)
 
 
 def _caption_born(instance: Instance, by: Decider) -> tuple[tuple[str, ...], Decider]:
@@ -64,14 +80,19 @@ def _caption_born(instance: Instance, by: Decider) -> tuple[tuple[str, ...], Dec
     return (f"only a caption knows it: box of {said or 'unknown source'}",), by
 
 
-def _counted(instance: Instance, by: Decider) -> tuple[tuple[str, ...], Decider]:
+def _counted(
+    instance: Instance, telling: Sequence[str], by: Decider
+) -> tuple[tuple[str, ...], Decider]:
+    """`telling` are the sources that confirm the place with a text."""
     sources = sorted({vote.source for vote in instance.votes})
     count = f"{len(sources)} source{'s' * (len(sources) != 1)} ({', '.join(sources)})"
     needed, sure = by.options.get("min_votes"), by.options.get("single_vote_score")
     if needed is None or instance.score is None:
         return (count,), by
     if instance.status == "object":
-        if len(sources) >= needed:
+        if telling:
+            count += f", confirmed by texts of {', '.join(telling)}"
+        if len(sources) + len(telling) >= needed:
             return (f"{count}, {needed} needed",), by
         return (f"{count}, sure enough alone: score {number(instance.score)}",), by
     lines = f"{count}, {needed} needed"
@@ -92,6 +113,7 @@ def votes(evidence: Evidence, instance: Instance) -> Aspect:
         box, column = _box_of(evidence, instance, vote, index < fused)
         overlap = None if box is None else _iou(box, instance.box)
         made = evidence.stages.get(evidence.writers.get(column, ""))
+        whole = evidence.imported(INSTANCES) is not None
         rows.append(
             (
                 vote.source,
@@ -99,7 +121,7 @@ def votes(evidence: Evidence, instance: Instance) -> Aspect:
                 number(vote.score),
                 f"IoU {number(overlap)}",
                 f"box {pixels(box)}" if box else "box unknown",
-                f"{made.key if made else column} ({', '.join(made.models) if made else ''})",
+                writer(made) or ("imported with the object" if whole else column),
             )
         )
         data.append(
@@ -113,7 +135,8 @@ def votes(evidence: Evidence, instance: Instance) -> Aspect:
                 "stage": made.key if made else None,
             }
         )
-    by = decided(evidence, FUSED, "agreeing_iou", "group_iou", "conflict_iou")
+    column_of = FUSED if evidence.imported(INSTANCES) is None else INSTANCES
+    by = decided(evidence, column_of, "agreeing_iou", "group_iou", "conflict_iou")
     return Aspect("votes", aligned(rows) if rows else ("none",), data, by)
 
 

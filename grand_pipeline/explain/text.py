@@ -31,7 +31,8 @@ def tell(story: Story, console: Console) -> None:
 def _facts(aspect: Aspect) -> list[Text]:
     lines = [Text(line, style=_tone(line)) for line in aspect.lines]
     by = aspect.by.text()
-    return [*lines, Text(f"by {by}", style="dim")] if by else lines
+    told = by if by.startswith("imported from") else f"by {by}"
+    return [*lines, Text(told, style="dim")] if by else lines
 
 
 def _tone(line: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from grand_pipeline import geometry, references, spans
+from grand_pipeline import geometry, spans, structured
 from grand_pipeline.columns import (
+    AFFORDANCES,
     ASSIGNED,
     ATTRIBUTES,
     DENSE_CAPTION,
@@ -17,7 +18,15 @@ from grand_pipeline.columns import (
     RELATIONS,
     SCENE_GRAPH,
 )
-from grand_pipeline.explain.aspect import Aspect, Decider, aligned, decided, number, unmade
+from grand_pipeline.explain.aspect import (
+    Aspect,
+    Decider,
+    aligned,
+    decided,
+    number,
+    unmade,
+    writer,
+)
 from grand_pipeline.explain.evidence import Evidence
 from grand_pipeline.explain.origin import instances
 from grand_pipeline.labels import normalize
@@ -42,7 +51,11 @@ def label(evidence: Evidence, instance: Instance) -> Aspect:
         support[name] = support.get(name, 0.0) + (1.0 if vote.score is None else vote.score)
     by = decided(evidence, ASSIGNED, "vote_weight", "template")
     if own is None:
-        return Aspect("label", (f"{instance.label}, from fusion: none was assigned",), None, by)
+        source = "" if evidence.imported(ASSIGNED) else ", from fusion"
+        return Aspect("label", (f"{instance.label}{source}: none was assigned",), None, by)
+    if evidence.imported(ASSIGNED) is not None:
+        data = {"label": own.label, "score": own.score, "votes": support, "fused": instance.label}
+        return Aspect("label", (own.label,), data, by)
     among = ", ".join(f"{name} (votes {score:.2f})" for name, score in support.items())
     if len(support) > 1:
         line = f"{own.label}, chosen with {number(own.score)} among {among}"
@@ -61,13 +74,24 @@ def attributes(evidence: Evidence, instance: Instance) -> Aspect:
     rows: list[tuple[str, str, str]] = []
     for source, found in evidence.members(ATTRIBUTES).items():
         made = evidence.maker(ATTRIBUTES.of(source))
-        who = f"{made.key} ({', '.join(made.models)})" if made else source
+        who = writer(made) or source
         rows += [(a.text, source, who) for a in found if a.object_id == instance.id]
     if not rows and not evidence.members(ATTRIBUTES):
         return Aspect("attributes", (_absent(evidence, "attributes"),))
     data = [{"text": text, "source": source} for text, source, _ in rows]
     lines = aligned([(text, who) for text, _, who in rows]) if rows else ("none",)
     return Aspect("attributes", lines, data)
+
+
+def affordances(evidence: Evidence, instance: Instance) -> Aspect | None:
+    """What the object is good for, with the words that say so; None where nobody has looked."""
+    found = evidence.value(AFFORDANCES)
+    if found is None:
+        return None
+    mine = [use for use in found if instance.id in use.object_ids]
+    lines = tuple(f"{use.category} ({', '.join(use.labels)})" for use in mine)
+    by = decided(evidence, AFFORDANCES, "words", "table", "defects")
+    return Aspect("affordances", lines or ("none in the table",), [u.category for u in mine], by)
 
 
 def _absent(evidence: Evidence, family: str) -> str:
@@ -88,7 +112,9 @@ def phrases(evidence: Evidence, instance: Instance) -> Aspect:
         if instance.id not in link.object_ids:
             continue
         best = _best_box(boxes, link.text, instance)
-        if best is None:
+        if evidence.imported(LINKS) is not None:
+            how = "as it was imported"
+        elif best is None:
             how = "by its label: no grounder gave it a box here"
         else:
             source, score, overlap = best
@@ -173,7 +199,7 @@ def dense_caption(evidence: Evidence, instance: Instance) -> Aspect:
     by = decided(evidence, DENSE_CAPTION, "match")
     # GranD's rules read no references, whatever the model wrote.
     draft = evidence.value(DENSE_DRAFT) if "match" in by.options else None
-    marked = references.parse(spans.nfc(draft.answer)).marked if draft else ()
+    marked = structured.read(draft.answer).marked if draft else ()
     own = {_fold(piece.text) for piece in marked if instance.id in (piece.ids or ())}
     rows: list[tuple[str, str, str]] = []
     data = []
@@ -181,12 +207,13 @@ def dense_caption(evidence: Evidence, instance: Instance) -> Aspect:
         if instance.id in span.object_ids:
             said = dense.text[span.start : span.end]
             how = "the model's own reference" if _fold(said) in own else "matched by its words"
+            how = "as it was imported" if evidence.imported(DENSE_CAPTION) else how
             rows.append((*_quoted(dense.text, span), how))
             data.append({"text": said, "start": span.start, "end": span.end, "how": how})
-    writer = evidence.maker(DENSE_DRAFT)
+    drafted = writer(evidence.maker(DENSE_DRAFT))
     lines = aligned(rows) if rows else ("not mentioned",)
-    if writer is not None:
-        lines = (*lines, f"written by {writer.key} ({', '.join(writer.models)})")
+    if drafted:
+        lines = (*lines, drafted if drafted.startswith("imported") else f"written by {drafted}")
     return Aspect("dense caption", lines, data, by)
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 from grand_pipeline import geometry, layers
 from grand_pipeline.columns import (
+    AFFORDANCES,
     ASSIGNED,
     ATTRIBUTES,
     CONTEXT,
     DENSE_CAPTION,
+    DESCRIPTIONS,
     GROUNDED_CAPTIONS,
     INSTANCES,
     LANDMARK,
@@ -24,7 +26,8 @@ from grand_pipeline.columns import (
     PLACEMENTS,
 )
 from grand_pipeline.errors import SourceError
-from grand_pipeline.importers import grounding, texts, values
+from grand_pipeline.generation import Generation
+from grand_pipeline.importers import grounding, uses, values
 from grand_pipeline.importers.notes import Notes
 from grand_pipeline.importers.raw_values import landmark_of
 from grand_pipeline.labels import normalize
@@ -34,7 +37,6 @@ from grand_pipeline.types import (
     AssignedLabel,
     Attribute,
     Box,
-    Generation,
     Instance,
     MaskSource,
     ObjectMask,
@@ -49,7 +51,7 @@ SOURCE = "grand"
 
 COLUMNS = (
     *(INSTANCES, ASSIGNED, MASKS, ATTRIBUTES.of(SOURCE), PLACEMENTS, LANDMARK),
-    *(LINKS, GROUNDED_CAPTIONS, DENSE_CAPTION, CONTEXT),
+    *(LINKS, GROUNDED_CAPTIONS, DENSE_CAPTION, CONTEXT, AFFORDANCES, DESCRIPTIONS.of(SOURCE)),
 )
 _LISTS: tuple[tuple[str, Status], ...] = (("objects", "object"), ("floating_objects", "floating"))
 _MASK_SOURCES: Mapping[str, MaskSource] = {"SAM": "auto", "EVA": "detector", "HQ_SAM": "box"}
@@ -102,6 +104,10 @@ def row_of(annotation: Mapping[str, Any], size: Size | None, notes: Notes) -> Ro
         GROUNDED_CAPTIONS: grounded.captions,
         DENSE_CAPTION: grounded.dense,
         CONTEXT: Generation("", nfc(context), SOURCE, "stop") if context else None,
+        AFFORDANCES: uses.affordances_of(annotation.get("affordances"), _named(entries), notes),
+        DESCRIPTIONS.of(SOURCE): uses.regions_of(
+            annotation.get("floating_attributes"), size, notes
+        ),
     }
 
 
@@ -166,16 +172,21 @@ def _mask(entry: Entry, size: Size | None, notes: Notes) -> ObjectMask | None:
 
 
 def _attributes(entry: Entry, notes: Notes) -> Iterable[Attribute]:
-    told = entry.said.get("attributes")
-    for item in told if isinstance(told, list) else [told]:
-        text = values.words(item, notes, "attribute")
-        if text is None:
-            continue
-        plain, spoken = texts.without_speaker(nfc(text))
-        notes.count("attributes freed of a speaker's name", times=int(spoken and bool(plain)))
-        notes.count("attributes that are empty, left out", times=int(not plain))
-        if plain:
-            yield Attribute(entry.id, SOURCE, plain)
+    told = uses.plain_texts(entry.said.get("attributes"), notes)
+    return (Attribute(entry.id, SOURCE, text) for text in told)
+
+
+def _named(entries: Sequence[Entry]) -> dict[int, frozenset[str]]:
+    """Object id -> all its labels in normal form."""
+    quiet = Notes()  # What is wrong with labels has been counted before.
+    return {
+        entry.id: frozenset(
+            normalize(label)
+            for label in (*_labels(entry, quiet), entry.said.get("label"))
+            if isinstance(label, str)
+        )
+        for entry in entries
+    }
 
 
 def _placements(entries: Sequence[Entry], notes: Notes) -> tuple[Placement, ...]:

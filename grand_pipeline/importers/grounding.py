@@ -31,7 +31,8 @@ class Grounded:
 
 def ground(annotation: Mapping[str, Any], ids: Collection[int], notes: Notes) -> Grounded:
     """Everything that an annotation says in words; `ids` are the objects there are."""
-    told = _phrases(annotation, ids, notes)
+    listed = _listed(annotation)
+    told = _phrases(listed, ids, notes)
     captions: list[Caption] = []
     links: dict[tuple[str, str], tuple[int, ...]] = {}
     for source, text, details in _captions(annotation, notes):
@@ -46,20 +47,25 @@ def ground(annotation: Mapping[str, Any], ids: Collection[int], notes: Notes) ->
             for span in found:
                 links.setdefault((text[span.start : span.end], source), span.object_ids)
         captions.append(Caption(source, text, _apart(found, notes)))
-    if told:
+    if listed is not None:
         links = {(phrase, _speaker(phrase, captions)): known for phrase, known in told.items()}
     linked = (PhraseLink(phrase, known, source) for (phrase, source), known in links.items())
     return Grounded(tuple(linked), tuple(captions), _dense(annotation, ids, notes))
 
 
-def _phrases(
-    annotation: Mapping[str, Any], ids: Collection[int], notes: Notes
-) -> dict[str, tuple[int, ...]]:
-    """Phrase -> objects, of `relationships`; phrases whose objects are all gone are counted."""
+def _listed(annotation: Mapping[str, Any]) -> list[Any] | None:
+    """The phrases of `relationships`; None where the annotation does not list any."""
     relationships = annotation.get("relationships")
     listed = relationships.get("grounding") if isinstance(relationships, dict) else None
+    return None if listed is None else values.listing(listed, "'grounding'")
+
+
+def _phrases(
+    listed: Sequence[Any] | None, ids: Collection[int], notes: Notes
+) -> dict[str, tuple[int, ...]]:
+    """Phrase -> objects; phrases whose objects are all gone are counted."""
     told: dict[str, tuple[int, ...]] = {}
-    for entry in values.listing(listed, "'grounding'"):
+    for entry in listed or ():
         said = entry if isinstance(entry, dict) else {}
         phrase = values.words(said.get("phrase"), notes, "phrase")
         known = _known(said.get("object_ids"), ids, notes)
@@ -116,8 +122,8 @@ def _spans(
     told: Mapping[str, tuple[int, ...]],
     notes: Notes,
 ) -> list[Span]:
-    """The places of grounded phrases. A short caption names one object of each; `told` knows all
-    of them."""
+    """The places of grounded phrases. GranD's short captions name one object of each; `told` knows
+    all of them."""
     found: list[Span] = []
     for entry in values.listing(details, "'details'"):
         said = entry if isinstance(entry, dict) else {}
@@ -126,13 +132,13 @@ def _spans(
         if phrase is None or not known:
             notes.count("spans without a phrase or an object, left out")
             continue
-        more = told.get(nfc(phrase), ())
+        more = () if "ids" in said else told.get(nfc(phrase), ())
         place, held = texts.place(text, phrase, said.get("tokens_positive"))
         if place is None:
             notes.count("phrases that their caption does not hold, without span")
             continue
         notes.count("spans that did not cut out their phrase, found again", times=int(not held))
-        found.append(Span(*place, more if set(known) <= set(more) else known))
+        found.append(Span(*place, more if more and set(known) <= set(more) else known))
     return found
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from grand_pipeline import images, spans
 from grand_pipeline.errors import ImageError, SourceError
+from grand_pipeline.generation import Generation
 from grand_pipeline.importers import texts, values
 from grand_pipeline.importers.files import Found, text_of, under_image
 from grand_pipeline.importers.notes import Notes
@@ -21,7 +22,6 @@ from grand_pipeline.types import (
     DepthMap,
     Detection,
     FloatArray,
-    Generation,
     Landmark,
     Phrase,
     PhraseBox,

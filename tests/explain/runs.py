@@ -14,6 +14,7 @@ import pyarrow as pa
 from grand_pipeline import columns as c
 from grand_pipeline import geometry
 from grand_pipeline.columns import Column, ImageRow
+from grand_pipeline.generation import Generation
 from grand_pipeline.store import ERROR, SKIPPED, Run
 from grand_pipeline.types import (
     AssignedLabel,
@@ -23,7 +24,6 @@ from grand_pipeline.types import (
     DenseCaption,
     DepthMap,
     Detection,
-    Generation,
     Instance,
     Landmark,
     ObjectMask,

@@ -9,13 +9,19 @@ from typing import Any
 import pytest
 
 from grand_pipeline import stats
-from grand_pipeline.columns import SOURCES, Annotation, NamedAttribute
+from grand_pipeline.columns import (
+    AFFORDANCES,
+    DESCRIPTIONS,
+    SOURCES,
+    Annotation,
+    NamedAttribute,
+)
 from grand_pipeline.errors import PlanError, UserError
 from grand_pipeline.importers.grand import import_annotations
 from grand_pipeline.importers.intake import Order
 from grand_pipeline.importers.notes import Report
 from grand_pipeline.store import ERROR, Run
-from grand_pipeline.types import Context, Landmark, PhraseLink, Vote
+from grand_pipeline.types import Context, Landmark, PhraseLink, RegionText, Vote
 from tests.importers.raw_world import BALL, DOG, FIRST, HEIGHT, WIDTH, mask, pictures, write
 
 CAPTION = "a dog plays with a red ball"
@@ -174,6 +180,30 @@ def test_the_newest_revision_is_published(tmp_path: Path) -> None:
     assert counts["spans without a phrase or an object, left out"] == 2
     assert counts["scores that are no finite number, left out"] == 1
     assert counts["depths that are no finite number, left out"] == 1
+
+
+def test_a_span_may_name_all_its_objects(tmp_path: Path) -> None:
+    annotation = newest()
+    (detail,) = annotation["short_captions"][0]["details"]
+    annotation["relationships"]["grounding"] = [{"phrase": "a dog", "object_ids": [0, 1, 2]}]
+    detail["ids"] = [2, 0]
+    row, _ = one(tmp_path, annotation)
+    assert row.captions[0].spans[0].object_ids == (2, 0), "as it says, whatever the phrase means"
+    assert row.phrases == (PhraseLink("a dog", (0, 1, 2), "blip2"),)
+    annotation["relationships"]["grounding"] = []
+    write(tmp_path / "annotations" / "first.json", {FIRST: annotation})
+    run, _ = bring(tmp_path)
+    assert [link.text for row in run.annotations() for link in row.phrases] == []
+
+
+def test_affordances_and_floating_texts_are_columns(tmp_path: Path) -> None:
+    path = write(tmp_path / "annotations" / "first.json", {FIRST: older()})
+    run, report = bring(tmp_path, path)
+    ((_, found),) = run.column("imported.grand", AFFORDANCES)
+    assert found == (), "no object is called ball"
+    assert report.changed.counts["affordances without an object, left out"] == 1
+    ((_, texts),) = run.column("imported.grand", DESCRIPTIONS.of("grand"))
+    assert texts == (RegionText(tuple(DOG), "fur", None),)
 
 
 def test_level_1_has_the_stem_as_key_and_no_texts(tmp_path: Path) -> None:

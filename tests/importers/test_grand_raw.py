@@ -12,12 +12,13 @@ from PIL import Image
 from grand_pipeline import columns
 from grand_pipeline.columns import Column
 from grand_pipeline.errors import UserError
+from grand_pipeline.generation import Generation
 from grand_pipeline.geometry import rle_decode
 from grand_pipeline.importers.grand_raw import import_raw
 from grand_pipeline.importers.intake import Order
 from grand_pipeline.importers.notes import Report
 from grand_pipeline.store import ERROR, SKIPPED, Run
-from grand_pipeline.types import Generation, Landmark, Phrase, PhraseBox, RegionText, Tag
+from grand_pipeline.types import Landmark, Phrase, PhraseBox, RegionText, Tag
 from tests.importers.raw_world import (
     CAPTION,
     DOG,

@@ -25,7 +25,7 @@ RULES = """
 [preset]
 description = "fusion of two votes"
 [fusion]
-thresholds = [["grit", 2.0]]
+describers = ["grit"]
 [linking]
 """
 
@@ -89,6 +89,7 @@ def test_imported_columns_are_done_and_what_follows_is_missing(world: Path) -> N
     assert rest == {
         *("grand_v1_fusion", "grand_v1_linking", "grand_v1_placement", "grand_v1_scene_graph"),
         *("described.gpt4roi", "chosen_labels", "dense_grounding", "annotations"),
+        *("grand_v1_affordances", "masks"),
     }
     assert {found[key] for key in rest} == {"missing"}
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grand_pipeline.columns import (
+    AFFORDANCES,
     DENSE_CAPTION,
     GROUNDED_CAPTIONS,
     INSTANCES,
@@ -71,11 +72,22 @@ DETAILS = st.lists(
     max_size=4,
 )
 CAPTIONED = objects(caption=TEXTS | JSON, details=DETAILS | JSON)
+USES = st.dictionaries(
+    TEXTS,
+    objects(
+        object_ids=st.lists(st.integers(-1, 5) | JSON, max_size=3) | JSON,
+        labels=st.lists(TEXTS, max_size=2) | JSON,
+        description=JSON,
+    ),
+    max_size=2,
+)
 ANNOTATIONS = st.fixed_dictionaries(
     {"objects": THINGS},
     optional={
         "floating_objects": THINGS | JSON,
         "landmark": JSON,
+        "affordances": st.dictionaries(TEXTS, THINGS | JSON, max_size=2) | USES,
+        "floating_attributes": THINGS | JSON,
         "captions": st.lists(TEXTS, max_size=3) | JSON,
         "short_captions": st.lists(CAPTIONED, max_size=3) | JSON,
         "dense_caption": CAPTIONED,
@@ -108,6 +120,7 @@ def test_annotations_hold_together(said: dict[str, Any], size: Size | None) -> N
             assert span.object_ids and ids.issuperset(span.object_ids)
             end = span.end
     assert all(ids.issuperset(link.object_ids) for link in row[LINKS])
+    assert all(use.object_ids and ids.issuperset(use.object_ids) for use in row[AFFORDANCES])
     assert ids.issuperset(
         found.object_id for column in (MASKS, PLACEMENTS) for found in row[column]
     )
