@@ -2,7 +2,8 @@
 
 A preset has one table per stage, named like the stage; a family stage has one sub-table per
 source (`[open_detection.owl_vit]`). Defaults live in the stages' dataclasses and nowhere else.
-Word lists that several stages share stand once in `[lists]` and are used as `"$name"`.
+Word lists that several stages share stand once in `[lists]` and are used as `"$name"`; long ones
+stand in files and are used as `"file:PATH"`, from where the preset is (`listfiles`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from grand_pipeline import catalog
+from grand_pipeline import catalog, listfiles
 from grand_pipeline.errors import SettingsError, suggest
 from grand_pipeline.stage import Stage
 
@@ -57,13 +58,16 @@ def load_preset(name: str) -> Preset:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"preset file '{path}' is not valid TOML: {error}") from None
     head = data.pop("preset", {})
-    lists = data.pop("lists", {})
-    tables = _expand(_flatten(data, str(path)), lists, str(path))
+    lists = listfiles.expand(data.pop("lists", {}), path.parent)
+    tables = _expand(listfiles.expand(_flatten(data, str(path)), path.parent), lists, str(path))
     return Preset(path.stem, str(head.get("description", "")), tables)
 
 
 def override(preset: Preset, assignments: Iterable[str]) -> Preset:
-    """The preset with `stage.option=value` texts applied; values are read as TOML, else as text."""
+    """The preset with `stage.option=value` texts applied; values are read as TOML, else as text.
+
+    A `file:PATH` among them starts in the working directory.
+    """
     tables = copy.deepcopy(preset.tables)
     for text in assignments:
         target, equals, value = text.partition("=")
@@ -77,7 +81,7 @@ def override(preset: Preset, assignments: Iterable[str]) -> Preset:
         table = tables[key]
         for part in path[:-1]:
             table = table.setdefault(part, {})
-        table[path[-1]] = _toml_value(value.strip())
+        table[path[-1]] = listfiles.expand(_toml_value(value.strip()), Path())
     return dataclasses.replace(preset, tables=tables)
 
 

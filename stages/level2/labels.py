@@ -24,7 +24,10 @@ class Labels(Stage[ZeroShot]):
     level: ClassVar[int] = 2
 
     model: str = "openai/clip-vit-large-patch14-336"
-    """Hub id, folder or `embedded:` name of a CLIP or SigLIP checkpoint."""
+    """Hub id, folder or `embedded:` name of a CLIP or SigLIP checkpoint, or `open_clip:` and a hub
+    id or folder, for example open_clip:timm/eva02_large_patch14_clip_336.merged2b_s6b_b61k."""
+    dtype: zero_shot.Dtype = "float32"
+    """Number format of the model: float32, bfloat16 or float16."""
     template: str = "a photo of a {}"
     """Text put to the model; `{}` is the label."""
     margin: float = 0.0
@@ -48,7 +51,7 @@ class Labels(Stage[ZeroShot]):
 
     def load(self, device: str) -> ZeroShot:
         """The model."""
-        return zero_shot.load(self.model, device)
+        return zero_shot.load(self.model, device, self.dtype)
 
     def annotate(self, model: ZeroShot, records: Sequence[Record]) -> list[Row]:
         """Labels of every image; the crops of all images are encoded together."""

@@ -8,8 +8,10 @@ from torch import Tensor
 from grand_pipeline.columns import ASSIGNED, INSTANCES
 from grand_pipeline.types import Instance, Vote
 from stages.level2.labels import Labels, candidates, support
-from tests.tiny.checkpoints import checkpoint, clip
+from stages.zero_shot import Dtype
+from tests.tiny.checkpoints import Builder, checkpoint, clip, siglip
 from tests.tiny.records import ODD_SIZES, instance, record
+from tests.tiny.towers import siglip2, siglip2_naflex
 
 BOX = (0.0, 0.0, 20.0, 10.0)
 TWO = instance(
@@ -57,8 +59,12 @@ def test_candidates_are_distinct_votes_in_order() -> None:
     assert support(TWO, "cat") == pytest.approx(1.2)
 
 
-def test_real_model_labels_every_object_alike_in_and_out_of_a_batch() -> None:
-    stage = Labels(model=checkpoint(clip))
+@pytest.mark.parametrize("build", [clip, siglip, siglip2, siglip2_naflex])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_real_model_labels_every_object_alike_in_and_out_of_a_batch(
+    build: Builder, dtype: Dtype
+) -> None:
+    stage = Labels(model=checkpoint(build), dtype=dtype)
     model = stage.load("cpu")
     records = [
         record(size, {INSTANCES: (TWO, ONE)}, seed=i)
