@@ -2,11 +2,13 @@
 
 Runs anywhere: it knows neither Ray nor the driver. Images are fetched and decoded in threads
 while the model works; a batch that raises is taken again image by image, so that only the images
-at fault become error rows.
+at fault become error rows. One that does not fit into memory is halved until it does.
 """
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _MESSAGE_LIMIT = 2000
+_MEMORY_ERRORS = frozenset({"OutOfMemoryError", "MemoryError", "_ArrayMemoryError"})
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cublas_status_alloc_failed")
 _NO_SIZE = "the size of this image is unknown: it was imported without its file (see --images)"
 
 
@@ -135,7 +139,8 @@ def _annotate(
 
     # Records live for one batch only: a shard of large photographs would not fit decoded.
     for batch, records in zip(batches, _ahead(prepare, batches), strict=True):
-        results.update(zip(batch, _batch(step, model, records), strict=True))
+        found, size = _batch(step, model, records, size)
+        results.update(zip(batch, found, strict=True))
     return [results[index] for index in range(len(rows))]
 
 
@@ -191,13 +196,54 @@ def _decoded(records: list[Record]) -> list[Record]:
     return records
 
 
-def _batch(step: Step, model: Any, records: Sequence[Record]) -> list[Result]:
-    together = attempt(partial(_checked, step, model, records))
-    if isinstance(together, list):
-        return together
-    if len(records) == 1:
-        return [Result(None, error=together)]
-    return [result for record in records for result in _batch(step, model, [record])]
+def _batch(
+    step: Step, model: Any, records: Sequence[Record], size: int
+) -> tuple[list[Result], int]:
+    """Results of the records, at most `size` at a time, and the size to go on with.
+
+    What has once been too much for the memory is not tried again: every further batch of the shard
+    would have to fail first.
+    """
+    results: list[Result] = []
+    while len(results) < len(records):
+        part = records[len(results) : len(results) + size]
+        together = attempt(partial(_checked, step, model, part))
+        if isinstance(together, list):
+            results += together
+        elif len(part) > 1 and _out_of_memory(together):
+            _release()
+            size = (len(part) + 1) // 2
+        else:
+            results += _one_by_one(step, model, part) if len(part) > 1 else [_failed(together)]
+    return results, size
+
+
+def _one_by_one(step: Step, model: Any, records: Sequence[Record]) -> list[Result]:
+    return [result for record in records for result in _batch(step, model, [record], 1)[0]]
+
+
+def _failed(message: str) -> Result:
+    if _out_of_memory(message):
+        _release()
+    return Result(None, error=message)
+
+
+def _out_of_memory(message: str) -> bool:
+    """Whether a failure, as `attempt` tells it, is one of memory.
+
+    Known by its name and its words, because nothing here may load torch. Taking another failure
+    for one costs time and changes no result.
+    """
+    name = message.partition(":")[0]
+    return name in _MEMORY_ERRORS or any(words in message.lower() for words in _MEMORY_WORDS)
+
+
+def _release() -> None:
+    """Let go of what the failed batch left: cycles of Python, and torch's cache of GPU memory."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _checked(step: Step, model: Any, records: Sequence[Record]) -> list[Result]:

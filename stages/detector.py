@@ -1,71 +1,71 @@
-"""Open-vocabulary detection by the OWL family: boxes of images scored against free texts."""
+"""Open-vocabulary detectors: boxes of images scored against free texts.
+
+The architecture in a checkpoint's config decides what loads it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grand_pipeline import geometry
-from grand_pipeline.errors import SettingsError
+from grand_pipeline.errors import SettingsError, suggest
 from grand_pipeline.types import FloatArray, Size
 from stages import hub
-from stages.crops import workable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
 
-_CACHE_LIMIT = 20_000
+BACKENDS: Mapping[str, str] = {
+    "owlvit": "stages.owl:load",
+    "owlv2": "stages.owl:load",
+    "grounding-dino": "stages.grounding_dino:load",
+    "mm-grounding-dino": "stages.grounding_dino:load",
+}
+"""`model_type` of a config -> function of (model, device, options) that loads it."""
+
 _ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Every box of an image, (n, 4) inside the image, with its probability (n, q) per query."""
+    """Boxes of an image, (n, 4) inside the image, with their probabilities (n, q) per query.
+
+    `groups` says how many of the queries, in order, were put to the model together; empty where
+    no query can change what another one gets.
+    """
 
     boxes: FloatArray
     scores: FloatArray
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
-class Owl:
-    """A loaded OWL-ViT or OWLv2 that remembers the embeddings of queries it has seen.
+class Options:
+    """How a detector is loaded; each takes from it what concerns it."""
 
-    The towers meet only in the class head, so an image is encoded once whatever it is asked,
-    and a query is encoded once whatever image it is put to.
-    """
-
-    model: Any
-    processor: Any
-    device: str
+    dtype: str = "float32"
     texts_per_call: int = 64
-    _queries: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    """Texts encoded at a time, where texts are encoded by themselves."""
+    labels_per_prompt: int = 80
+    """Most labels of a prompt, where labels share one."""
+    token_score: str = "max"
+    """"max" or "mean" of a label's tokens, where tokens are scored."""
+    least: float = 0.0
+    """Boxes whose best probability is less may be left out."""
+
+
+class Detector(Protocol):
+    """What open-vocabulary stages need of a model."""
 
     def remember(self, queries: Iterable[str]) -> None:
-        """Encode the queries not seen before."""
-        import torch
-
-        asked = list(dict.fromkeys(queries))
-        if len(self._queries) + len(asked) > _CACHE_LIMIT:
-            self._queries.clear()
-        new = [query for query in asked if query not in self._queries]
-        for start in range(0, len(new), self.texts_per_call):
-            part = new[start : start + self.texts_per_call]
-            inputs = self.processor.tokenizer(
-                part, padding="max_length", truncation=True, return_tensors="pt"
-            )
-            with torch.inference_mode():
-                found = self.model.base_model.get_text_features(
-                    input_ids=inputs["input_ids"].to(self.device),
-                    attention_mask=inputs["attention_mask"].to(self.device),
-                )
-            # Older releases of the library return the tensor itself.
-            rows = getattr(found, "pooler_output", found)
-            self._queries.update(zip(part, rows, strict=True))
+        """Prepare queries that will be asked of many images."""
+        ...
 
     def score(
         self, images: Sequence[Image], sizes: Sequence[Size], queries: Sequence[Sequence[str]]
@@ -73,46 +73,42 @@ class Owl:
         """Boxes of every image scored against its own queries.
 
         Args:
-            images: a batch; encoded together.
+            images: a batch; what is found in one does not depend on the others.
             sizes: (height, width) in whose pixels the boxes are returned.
             queries: texts per image; none gives scores of shape (n, 0).
         """
-        import torch
+        ...
 
-        self.remember(query for asked in queries for query in asked)
-        inputs = self.processor.image_processor(
-            images=[workable(image) for image in images], return_tensors="pt"
+
+def load(model: str, device: str, options: Options | None = None) -> Detector:
+    """Load an open-vocabulary detector.
+
+    Raises SettingsError for a checkpoint of another kind, else as `hub.pretrained` does.
+    """
+    kind = str(hub.preprocessor("AutoConfig", model).model_type)
+    if kind not in BACKENDS:
+        raise SettingsError(
+            f"model '{model}' can not be loaded as an open-vocabulary detector: it is of the "
+            f"architecture '{kind}'.{suggest(kind, BACKENDS)} Name for example "
+            "google/owlv2-base-patch16-ensemble"
         )
-        with torch.inference_mode():
-            features, _ = self.model.image_embedder(inputs["pixel_values"].to(self.device))
-            tokens = features.flatten(1, 2)
-            relative = self.model.box_predictor(tokens, features)
-            boxes = self._in_pixels(relative, sizes)
-            return [
-                Scored(geometry.clip(boxes[i], size), self._chances(tokens[i : i + 1], asked))
-                for i, (size, asked) in enumerate(zip(sizes, queries, strict=True))
-            ]
+    # By name, because every detector's module looks at this one.
+    module, _, function = BACKENDS[kind].partition(":")
+    found: Detector = getattr(importlib.import_module(module), function)(
+        model, device, options or Options()
+    )
+    return found
 
-    def _chances(self, tokens: Tensor, queries: Sequence[str]) -> FloatArray:
-        import torch
 
-        if not queries:
-            return np.zeros((tokens.shape[1], 0), np.float32)
-        embedded = torch.stack([self._queries[query] for query in queries])[None]
-        logits, _ = self.model.class_predictor(tokens, embedded)
-        return np.asarray(logits[0].sigmoid().float().cpu().numpy())
-
-    def _in_pixels(self, relative: Tensor, sizes: Sequence[Size]) -> list[FloatArray]:
-        """Boxes (n, 4) per image; the processor knows whether its images were padded."""
-        import torch
-
-        output = SimpleNamespace(logits=torch.zeros_like(relative[..., :1]), pred_boxes=relative)
-        found = self.processor.image_processor.post_process_object_detection(
-            output,
-            threshold=-1.0,  # keep every box in its place
-            target_sizes=torch.tensor(sizes, device=relative.device),
-        )
-        return [np.asarray(one["boxes"].float().cpu().numpy()) for one in found]
+def suppress(
+    boxes: FloatArray, scores: FloatArray, labels: NDArray[np.int64], iou: float, per_label: bool
+) -> NDArray[np.int64]:
+    """Places of the boxes (n, 4) left by non-maximum suppression, best first; `per_label` lets
+    only boxes of one label suppress each other."""
+    if per_label and len(boxes):
+        # Boxes of different labels are moved apart, so they do not meet.
+        boxes = boxes + labels[:, None] * np.float32(boxes.max() + 1.0)
+    return geometry.nms(boxes.astype(np.float32), scores, iou)
 
 
 def vote(boxes: FloatArray, voters: FloatArray, scores: FloatArray, least: float) -> FloatArray:
@@ -134,15 +130,3 @@ def vote(boxes: FloatArray, voters: FloatArray, scores: FloatArray, least: float
         means = weights @ voters / np.maximum(total, 1e-12)
         boxes = np.where(total > 1e-12, means, boxes).astype(np.float32)
     return boxes
-
-
-def load(model: str, device: str, texts_per_call: int = 64) -> Owl:
-    """Load an OWL checkpoint. Raises SettingsError for another kind, else as `hub.pretrained`."""
-    live = hub.pretrained("AutoModelForZeroShotObjectDetection", model, device)
-    if not hasattr(live, "image_embedder"):
-        raise SettingsError(
-            f"model '{model}' is a {type(live).__name__}; open-vocabulary stages take OWL-ViT "
-            "and OWLv2 checkpoints, for example google/owlv2-base-patch16-ensemble"
-        )
-    processor = hub.preprocessor("AutoProcessor", model)
-    return Owl(live, processor, device, texts_per_call)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ from grand_pipeline import lock
 from grand_pipeline.columns import ImageRow
 from grand_pipeline.errors import WorkerError
 from grand_pipeline.plan import Plan, make_plan
-from grand_pipeline.stage import Stage
+from grand_pipeline.record import Record
+from grand_pipeline.stage import Row, Stage
 from grand_pipeline.store import ERROR, SKIPPED, Run
 from grand_pipeline.worker import Outcome, annotate_shard
 from tests.fakes import Brightness, Caption, Graph, Scripted, make_run
@@ -123,3 +126,61 @@ def test_an_image_without_size_is_an_error_row(tmp_path: Path) -> None:
     assert outcome.failed == 1
     assert "size of this image is unknown" in run.read("scripted", "00000", [ERROR])[ERROR][0]
     assert run.read("scripted", "00000", ["scene_graph"])["scene_graph"] == [None, "x"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hungry(Brightness):
+    """Fails on more than `room` images at once, as torch does; notes how many it was given."""
+
+    room: int = 1
+    raises: str = "torch"
+
+    def annotate(self, model: float, records: Sequence[Record]) -> list[Row]:
+        rows = super().annotate(model, records)
+        if len(records) <= self.room:
+            return rows
+        if self.raises == "torch":
+            raise OutOfMemoryError("tried to allocate 2.00 GiB")
+        if self.raises == "python":
+            raise MemoryError
+        raise RuntimeError("CUDA error: out of memory")
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named like torch's."""
+
+
+def given(log: Path) -> list[int]:
+    """Sizes of the batches that a stage was given."""
+    return [len(line.split(" ")[1].split(",")) for line in log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("raises", ["torch", "python", "cuda"])
+def test_a_batch_that_does_not_fit_into_memory_is_halved(tmp_path: Path, raises: str) -> None:
+    run, log = make_run(tmp_path, images=12, shard_size=12), tmp_path / "log"
+    plan = chain(Hungry(batch_size=8, room=3, raises=raises, log=str(log)))
+    assert annotate(run, plan, "brightness.fake").failed == 0
+    # 8 and 4 are too many; two at a time is what goes on, in the next batch too.
+    assert given(log) == [8, 4, 2, 2, 2, 2, 2, 2]
+    tags = run.read("brightness.fake", "00000", ["tags.fake"])["tags.fake"]
+    plenty = make_run(tmp_path / "plenty", images=12, shard_size=12)
+    annotate(plenty, chain(Hungry(batch_size=8, room=8)), "brightness.fake")
+    assert tags == plenty.read("brightness.fake", "00000", ["tags.fake"])["tags.fake"]
+
+
+def test_one_image_that_does_not_fit_fails_alone_and_for_that_reason(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    plan = chain(Hungry(batch_size=3, room=0))
+    assert annotate(run, plan, "brightness.fake").failed == 3
+    errors = run.read("brightness.fake", "00000", [ERROR])[ERROR]
+    assert errors == ["OutOfMemoryError: tried to allocate 2.00 GiB"] * 3
+
+
+def test_a_bad_image_in_a_halved_batch_fails_alone(tmp_path: Path) -> None:
+    run, log = make_run(tmp_path, images=8, shard_size=8), tmp_path / "log"
+    plan = chain(Hungry(batch_size=8, room=4, poison=("0006.png",), log=str(log)))
+    assert annotate(run, plan, "brightness.fake").failed == 1
+    errors = run.read("brightness.fake", "00000", [ERROR])[ERROR]
+    assert [error is None for error in errors] == [n != 6 for n in range(8)]
+    # The poisoned batch of eight says nothing of memory: each image is taken by itself.
+    assert given(log) == [8] + [1] * 8

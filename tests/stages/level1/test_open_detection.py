@@ -1,14 +1,23 @@
+import json
 from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from grand_pipeline.columns import DETECTIONS, TAGS
+from grand_pipeline import lock
+from grand_pipeline.columns import DETECTIONS, QUERY_GROUPS, TAGS
+from grand_pipeline.plan import make_plan
 from grand_pipeline.types import Detection, FloatArray, Size, Tag
+from grand_pipeline.worker import annotate_shard
 from stages.detector import Scored
 from stages.level1.open_detection import OpenDetection
+from stages.texts import distinct
+from tests.fakes import make_run
 from tests.tiny.checkpoints import Builder, checkpoint, owl_vit, owlv2
+from tests.tiny.detectors import grounding_dino, mm_grounding_dino
 from tests.tiny.records import ODD_SIZES, inside, record
 
 BOXES = np.array(
@@ -20,15 +29,15 @@ SCORES = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.7], [0.6, 0.2], [0.99, 0.1]],
 class FixedBoxes:
     """A detector that gives the same boxes and scores to every image."""
 
-    def __init__(self, scores: FloatArray = SCORES) -> None:
-        self.scores = scores
+    def __init__(self, scores: FloatArray = SCORES, groups: tuple[int, ...] = ()) -> None:
+        self.scores, self.groups = scores, groups
         self.asked: list[list[str]] = []
 
     def score(
         self, images: Sequence[Any], sizes: Sequence[Size], queries: Sequence[Sequence[str]]
     ) -> list[Scored]:
         self.asked += [list(asked) for asked in queries]
-        return [Scored(BOXES, self.scores[:, : len(asked)]) for asked in queries]
+        return [Scored(BOXES, self.scores[:, : len(asked)], self.groups) for asked in queries]
 
 
 def detections(stage: OpenDetection, model: Any) -> list[Detection]:
@@ -93,6 +102,11 @@ def test_tags_of_all_taggers_join_the_queries() -> None:
     assert row[DETECTIONS.of("s")] == () and len(rows) == 2
 
 
+def test_a_prompt_holds_something() -> None:
+    with pytest.raises(ValueError, match="1 or more"):
+        OpenDetection(source="s", queries=("cat",), labels_per_prompt=0)
+
+
 def test_nothing_to_look_for_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to look for"):
         OpenDetection(source="s")
@@ -113,3 +127,71 @@ def test_real_models_give_boxes_inside_images_of_any_size(build: Builder) -> Non
         found = row[DETECTIONS.of("s")]
         assert all(inside(d.box, one.size) for d in found)
         assert [d.label for d in found] == [d.label for d in alone[DETECTIONS.of("s")]]
+
+
+def test_groups_of_the_queries_are_kept_beside_the_detections() -> None:
+    stage = OpenDetection(source="s", queries=("cat", "dog"))
+    (row,) = stage.annotate(FixedBoxes(groups=(1, 1)), [record()])  # type: ignore[arg-type]  # a fake
+    assert set(row) == set(stage.writes)
+    assert row[QUERY_GROUPS.of("s")] == (1, 1)
+
+
+@pytest.mark.parametrize("build", [grounding_dino, mm_grounding_dino])
+def test_grounding_dino_takes_a_longer_list_than_it_reads_at_once(build: Builder) -> None:
+    colors, things = (
+        ("red", "green", "blue", "a red"),
+        ("cat", "dog", "car", "tree", "sky", "apple"),
+    )
+    labels = tuple(f"{color} {thing}" for color in colors for thing in things)
+    stage = OpenDetection(
+        source="s", queries=labels, model=checkpoint(build), template="{}", threshold=0.3, nms=1.0
+    )
+    model = stage.load("cpu")
+    sizes = ((40, 60), (60, 40), (40, 60), *ODD_SIZES)
+    records = [record(size, seed=i) for i, size in enumerate(sizes)]
+    rows = stage.annotate(model, records)
+    for row, one in zip(rows, records, strict=True):
+        (alone,) = stage.annotate(model, [one])
+        found, again = row[DETECTIONS.of("s")], alone[DETECTIONS.of("s")]
+        assert row[QUERY_GROUPS.of("s")] == alone[QUERY_GROUPS.of("s")] == (20, 4)
+        assert all(inside(d.box, one.size) and d.label in labels for d in found)
+        # In an image of one colour all places are alike, and which of them is taken is chance.
+        if min(one.size) > 1:
+            assert [d.label for d in found] == [d.label for d in again]
+            assert [d.score for d in found] == pytest.approx([d.score for d in again], abs=1e-4)
+    assert rows[0][DETECTIONS.of("s")]
+    strict = OpenDetection(source="s", queries=labels, model=checkpoint(build), threshold=1.1)
+    (row,) = strict.annotate(strict.load("cpu"), records[:1])
+    assert row[DETECTIONS.of("s")] == () and row[QUERY_GROUPS.of("s")]
+
+
+@pytest.mark.parametrize("build", [owl_vit, grounding_dino])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision(build: Builder, dtype: str) -> None:
+    stage = OpenDetection(
+        source="s",
+        queries=("cat", "dog"),
+        model=checkpoint(build),
+        threshold=0.0,
+        dtype=dtype,  # type: ignore[arg-type]  # one of the names it takes
+    )
+    (row,) = stage.annotate(stage.load("cpu"), [record()])
+    assert row[DETECTIONS.of("s")]
+    assert all(inside(d.box, (40, 60)) for d in row[DETECTIONS.of("s")])
+
+
+def test_a_fragment_tells_which_words_shared_a_prompt(tmp_path: Path) -> None:
+    run = make_run(tmp_path, images=2, shard_size=2)
+    stage = OpenDetection(
+        source="s",
+        queries=("cat", "Cat", "dog", "sky"),
+        model=checkpoint(grounding_dino),
+        labels_per_prompt=2,
+    )
+    (step,) = make_plan([stage]).steps
+    with lock.hold(run.root) as token:
+        annotate_shard(run, step, stage.load("cpu"), "00000", token)
+    sizes = run.read(step.key, "00000", ["query_groups.s"])["query_groups.s"]
+    queries = iter(distinct(json.loads(step.identity)["options"]["queries"]))
+    assert sizes == [[2, 1]] * 2
+    assert [list(islice(queries, size)) for size in sizes[0]] == [["cat", "dog"], ["sky"]]

@@ -4,11 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grand_pipeline.columns import PHRASE_BOXES, PHRASES
+from grand_pipeline.columns import CAPTIONS, PHRASE_BOXES, PHRASES
 from grand_pipeline.types import Phrase, PhraseBox, Size
 from stages.detector import Scored
+from stages.grounders import ByPhrase, Grounded, Span
 from stages.level2.phrase_grounding import PhraseGrounding
 from tests.tiny.checkpoints import Builder, checkpoint, owl_vit, owlv2
+from tests.tiny.detectors import grounding_dino, mm_grounding_dino
 from tests.tiny.records import ODD_SIZES, inside, record
 
 COLUMN = PHRASE_BOXES.of("s")
@@ -37,7 +39,7 @@ class FixedBoxes:
 
 def boxes(stage: PhraseGrounding, *phrases: Phrase) -> tuple[PhraseBox, ...]:
     model: Any = FixedBoxes()
-    (row,) = stage.annotate(model, [record(values={PHRASES: phrases})])
+    (row,) = stage.annotate(ByPhrase(model), [record(values={PHRASES: phrases})])
     found: tuple[PhraseBox, ...] = row[COLUMN]
     return found
 
@@ -75,10 +77,10 @@ def test_a_text_is_asked_once_per_image_and_none_is_not_asked() -> None:
     stage = PhraseGrounding(source="s", template="picture of {}")
     cat, dog = phrase("a cat", "cat"), phrase("a dog", "dog")
     records = [record(values={PHRASES: p}) for p in ((cat, dog, cat), (), (dog,))]
-    rows = stage.annotate(model, records)
+    rows = stage.annotate(ByPhrase(model), records)
     assert model.asked == [["picture of a cat", "picture of a dog"], ["picture of a dog"]]
     assert [[b.text for b in row[COLUMN]] for row in rows] == [["a cat", "a dog"], [], ["a dog"]]
-    assert stage.annotate(model, records[1:2])[0][COLUMN] == ()
+    assert stage.annotate(ByPhrase(model), records[1:2])[0][COLUMN] == ()
 
 
 @pytest.mark.parametrize("build", [owl_vit, owlv2])
@@ -98,3 +100,103 @@ def test_real_models_give_boxes_inside_images_of_any_size(build: Builder) -> Non
             assert list(dict.fromkeys(b.text for b in found)) == [p.text for p in one[PHRASES]]
         assert all(inside(b.box, one.size) for b in found)
         assert [b.score for b in found] == pytest.approx([b.score for b in alone[COLUMN]], abs=1e-5)
+
+
+class Recorded:
+    """A grounder that gives every phrase one box, and its score if it has one."""
+
+    def __init__(self, *scores: float | None) -> None:
+        self.scores = list(scores)
+        self.asked: list[tuple[str, list[str]]] = []
+
+    def ground(
+        self,
+        images: Sequence[Any],
+        sizes: Sequence[Size],
+        captions: Sequence[str],
+        phrases: Sequence[Sequence[Span]],
+    ) -> list[list[Grounded]]:
+        for caption, spans in zip(captions, phrases, strict=True):
+            self.asked.append((caption, [caption[start:end] for start, end in spans]))
+        return [[self._next() for _ in spans] for spans in phrases]
+
+    def _next(self) -> Grounded:
+        score = self.scores.pop(0)
+        box = np.array([[len(self.scores), 0, 30, 30]], np.float32)
+        return Grounded(box, None if score is None else np.array([score], np.float32))
+
+
+def in_captions(**texts: str) -> dict[Any, Any]:
+    """Captions by source, and as their phrases "a cat" and "the dog" wherever they stand."""
+    phrases = tuple(
+        Phrase(source, words, words.split()[-1], text.index(words), text.index(words) + len(words))
+        for source, text in texts.items()
+        for words in ("a cat", "the dog")
+        if words in text
+    )
+    captions = {CAPTIONS.of(source): text for source, text in texts.items()}
+    return {**captions, PHRASES: phrases}
+
+
+def test_phrases_are_asked_inside_their_captions() -> None:
+    model = Recorded(0.5, 0.9, 0.7)
+    stage = PhraseGrounding(source="s", prompt="caption")
+    values = in_captions(one="On grass a cat sees the dog", two="Here is a cat", three="Nothing")
+    rows = stage.annotate(model, [record(values=values), record(values=in_captions(one="sky"))])
+    assert model.asked == [
+        ("On grass a cat sees the dog", ["a cat", "the dog"]),
+        ("Here is a cat", ["a cat"]),
+    ]
+    found = rows[0][COLUMN]
+    assert [(b.text, round(b.score, 2)) for b in found] == [("a cat", 0.7), ("the dog", 0.9)]
+    assert rows[1][COLUMN] == ()
+
+
+def test_a_phrase_that_is_not_where_it_says_is_looked_for_and_left_out_if_it_is_nowhere() -> None:
+    model = Recorded(0.5)
+    caption = "cafe\u0301 and a cat"
+    phrases = (Phrase("c", "a cat", "cat", 0, 5), Phrase("c", "a tree", "tree", 0, 6))
+    values: dict[Any, Any] = {CAPTIONS.of("c"): caption, PHRASES: phrases}
+    stage = PhraseGrounding(source="s", prompt="caption")
+    (row,) = stage.annotate(model, [record(values=values)])
+    assert model.asked == [("caf\u00e9 and a cat", ["a cat"])]
+    assert [b.text for b in row[COLUMN]] == ["a cat"]
+
+
+def test_a_grounder_without_scores_is_believed() -> None:
+    stage = PhraseGrounding(source="s", prompt="caption", threshold=0.9)
+    (row,) = stage.annotate(Recorded(None), [record(values=in_captions(one="a cat"))])
+    assert [(b.text, b.score) for b in row[COLUMN]] == [("a cat", None)]
+    both = in_captions(one="a cat", two="a cat")
+    (row,) = stage.annotate(Recorded(None, 0.1), [record(values=both)])
+    assert [b.score for b in row[COLUMN]] == [None], "one box is enough for one cat"
+
+
+def test_captions_are_read_only_where_they_are_needed() -> None:
+    assert PhraseGrounding(source="s").reads == (PHRASES,)
+    assert PhraseGrounding(source="s", prompt="caption").reads == (CAPTIONS, PHRASES)
+    with pytest.raises(ValueError, match="read as it is"):
+        PhraseGrounding(source="s", prompt="caption", template="a photo of {}")
+
+
+@pytest.mark.parametrize("build", [grounding_dino, mm_grounding_dino])
+@pytest.mark.parametrize("prompt", ["phrase", "caption"])
+def test_grounding_dino_takes_any_image_and_caption(build: Builder, prompt: Any) -> None:
+    stage = PhraseGrounding(source="s", model=checkpoint(build), threshold=0.0, prompt=prompt)
+    model = stage.load("cpu")
+    long = "On grass " + "red green blue trees of the sky " * 20 + "a cat sees the dog"
+    texts = ["a cat sees the dog", long, "the dog", "sky"]
+    sizes = ((40, 60), (60, 40), *ODD_SIZES)
+    records = [
+        record(size, in_captions(c=texts[n % 4], d="a cat"), seed=n) for n, size in enumerate(sizes)
+    ]
+    rows = stage.annotate(model, records)
+    assert {b.text for b in rows[1][COLUMN]} == {"a cat", "the dog"}
+    for row, one in zip(rows, records, strict=True):
+        (alone,) = stage.annotate(model, [one])
+        assert row[COLUMN] and all(inside(b.box, one.size) for b in row[COLUMN])
+        # In an image of one colour all places are alike, and which of them is taken is chance.
+        if min(one.size) > 1:
+            assert [(b.text, b.score) for b in row[COLUMN]] == [
+                (b.text, pytest.approx(b.score, abs=1e-4)) for b in alone[COLUMN]
+            ]
