@@ -57,3 +57,14 @@ def word_tokenizer(**special: str) -> Any:
         padding_side="left",
         extra_special_tokens=special,
     )
+
+
+def roberta_tokenizer() -> Any:
+    """RoBERTa's byte-level tokenizer with a few merges: most characters are tokens of their own."""
+    from tokenizers import pre_tokenizers
+    from transformers import RobertaTokenizer
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("Ġ", "d"), ("o", "g"), ("Ġd", "og"), ("Ġ", "c"), ("a", "t"), ("Ġc", "at")]
+    symbols = ["<s>", "<pad>", "</s>", "<unk>", *letters, *(a + b for a, b in merges), "<mask>"]
+    return RobertaTokenizer(vocab={s: n for n, s in enumerate(symbols)}, merges=merges)
