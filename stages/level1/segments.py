@@ -51,7 +51,10 @@ class Segments(Stage[Sam]):
 
     batch_size: int = 2
     model: str = "facebook/sam-vit-base"
-    """Hub id, folder or `embedded:` name of a SAM checkpoint."""
+    """Hub id, folder or `embedded:` name of a SAM, SAM-HQ or SAM 2 checkpoint, or a `.pth` file of
+    the original package."""
+    dtype: sam.Dtype = "float32"
+    """Number format of the image encoder: float32, bfloat16 or float16."""
     points_per_side: int = 32
     """The grid has this many points along each side."""
     points_per_batch: int = 64
@@ -84,7 +87,7 @@ class Segments(Stage[Sam]):
 
     def load(self, device: str) -> Sam:
         """The segmenter."""
-        return sam.load(self.model, device)
+        return sam.load(self.model, device, self.dtype)
 
     def annotate(self, model: Sam, records: Sequence[Record]) -> list[Row]:
         """Segments of every image."""

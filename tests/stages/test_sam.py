@@ -1,68 +1,92 @@
+"""What holds for every model of the family, whatever it is inside."""
+
+from __future__ import annotations
+
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from grand_pipeline.errors import SettingsError
 from grand_pipeline.types import Size
 from stages import sam
-from tests.tiny.checkpoints import checkpoint
-from tests.tiny.checkpoints import sam as build
+from tests.tiny import checkpoints
+from tests.tiny.masks import SEGMENTERS, segmenter
 from tests.tiny.records import ODD_SIZES, record
 
 BOXES = np.array([[5, 5, 30, 30], [0, 0, 60, 40], [50, 30, 60, 40]], np.float32)
+POINTS = np.array([[3, 4], [39, 29]], np.float32)
 
 
-@pytest.fixture(scope="module")
-def model() -> sam.Sam:
-    return sam.load(checkpoint(build), "cpu")
-
-
-def test_box_prompts_give_the_masks_of_the_library(model: sam.Sam) -> None:
-    image = record().image
-    inputs = model.processor(images=image, input_boxes=[BOXES.tolist()], return_tensors="pt")
-    with torch.inference_mode():
-        out = model.model(
-            pixel_values=inputs["pixel_values"],
-            input_boxes=inputs["input_boxes"].float(),
-            multimask_output=False,
-        )
-    expected = model.processor.post_process_masks(
-        out.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"]
-    )[0][:, 0].numpy()
-    (embedded,) = model.embed([image], [(40, 60)])
-    logits, scores = model.by_boxes(embedded, BOXES, per_call=2)
-    assert (np.stack(model.full(embedded, logits)) == expected).mean() > 0.999
-    assert np.allclose(scores, out.iou_scores[0, :, 0].clamp(0, 1), atol=1e-5)
-
-
-def test_point_prompts_give_the_logits_of_the_library(model: sam.Sam) -> None:
-    image = record((60, 40)).image
-    points = np.array([[3, 4], [39, 59]], np.float32)
-    inputs = model.processor(
-        images=image, input_points=[points[:, None].tolist()], return_tensors="pt"
-    )
-    with torch.inference_mode():
-        out = model.model(
-            pixel_values=inputs["pixel_values"], input_points=inputs["input_points"].float()
-        )
-    (embedded,) = model.embed([image], [(60, 40)])
-    logits, scores = model.by_points(embedded, points)
-    assert torch.allclose(logits, out.pred_masks[0], atol=1e-4)
-    assert scores.shape == (2, 3)
-
-
-@pytest.mark.parametrize("size", ODD_SIZES)
-def test_odd_images_keep_their_size(model: sam.Sam, size: Size) -> None:
-    (embedded,) = model.embed([record(size).image], [size])
+@pytest.mark.parametrize("size", [*ODD_SIZES, (3000, 4000)])
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_images_of_any_size_get_masks_of_their_size(name: str, size: Size) -> None:
+    model = segmenter(name)
+    image = Image.new("RGB", size[::-1], (90, 90, 90))
+    (embedded,) = model.embed([image], [size])
     box = np.array([[0, 0, size[1], size[0]]], np.float32)
-    logits, _ = model.by_boxes(embedded, box, per_call=8)
+    logits, scores = model.by_boxes(embedded, box, per_call=8)
     (mask,) = model.full(embedded, logits)
-    assert mask.shape == size
+    assert mask.shape == size and mask.dtype == bool
     assert min(model.cut(embedded, logits).shape[-2:]) >= 1
+    assert scores.shape == (1,) and 0 <= scores[0] <= 1
 
 
-def test_batch_equals_single(model: sam.Sam) -> None:
-    images = [record((40, 60), seed=1).image, record((60, 40), seed=2).image]
-    together = model.embed(images, [(40, 60), (60, 40)])
-    alone = model.embed(images[1:], [(60, 40)])[0]
-    assert torch.allclose(together[1].features, alone.features, atol=1e-5)
-    assert together[1].inner == alone.inner == (64, 43)
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_a_batch_of_eight_equals_single_images(name: str) -> None:
+    model = segmenter(name)
+    sizes = [(40, 60), (60, 40)] * 4
+    images = [record(size, seed=n).image for n, size in enumerate(sizes)]
+    for image, size, one in zip(images, sizes, model.embed(images, sizes), strict=True):
+        (alone,) = model.embed([image], [size])
+        assert one.inner == alone.inner and one.size == size
+        for together, apart in zip(one.features, alone.features, strict=True):
+            assert torch.allclose(together, apart, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_prompts_in_one_call_or_several_are_answered_alike(name: str) -> None:
+    model = segmenter(name)
+    (embedded,) = model.embed([record().image], [(40, 60)])
+    together, scores = model.by_boxes(embedded, BOXES, per_call=8)
+    apart, same = model.by_boxes(embedded, BOXES, per_call=2)
+    assert torch.allclose(together, apart, atol=1e-5) and np.allclose(scores, same, atol=1e-5)
+    several, qualities = model.by_points(embedded, POINTS)
+    assert several.shape[:2] == qualities.shape == (2, 3)
+    assert ((qualities >= 0) & (qualities <= 1)).all()
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_no_prompts_give_no_masks(name: str) -> None:
+    model = segmenter(name)
+    (embedded,) = model.embed([record().image], [(40, 60)])
+    logits, scores = model.by_boxes(embedded, BOXES[:0], per_call=8)
+    assert model.full(embedded, logits) == [] and scores.shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", [d for d in get_args(sam.Dtype) if d != "float32"])
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_half_precision_is_the_encoder_s_alone(name: str, dtype: sam.Dtype) -> None:
+    half, whole = segmenter(name, dtype), segmenter(name)
+    image = record().image
+    (rough,), (exact,) = half.embed([image], [(40, 60)]), whole.embed([image], [(40, 60)])
+    for one, other in zip(rough.features, exact.features, strict=True):
+        assert one.dtype == torch.float32
+        assert 0 < float((one - other).abs().max()) < 0.03 * float(other.abs().max())
+    found, expected = (m.by_boxes(exact, BOXES, 8)[0] for m in (half, whole))
+    assert torch.equal(found, expected), "prompts and decoder are float32"
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_masks_are_where_the_image_is_and_not_its_padding(name: str) -> None:
+    model = segmenter(name)
+    (wide,), (tall,) = (model.embed([record(s).image], [s]) for s in ((16, 64), (64, 16)))
+    shapes = [model.cut(one, torch.zeros(1, 32, 32)).shape[1:] for one in (wide, tall)]
+    assert shapes == ([(8, 32), (32, 8)] if model.network.padded else [(32, 32)] * 2)
+
+
+def test_other_models_are_refused_before_their_weights_are_read() -> None:
+    with pytest.raises(SettingsError, match=r"of type clip; mask stages take .* sam_hq, sam2"):
+        sam.load(checkpoints.checkpoint(checkpoints.clip), "cpu")

@@ -8,10 +8,11 @@ from grand_pipeline.types import FloatArray, Segment, Size
 from stages.level1.segments import Segments, boxes_of, grid, scattered
 from stages.sam import Embedded, Sam
 from tests.tiny.checkpoints import checkpoint, sam
+from tests.tiny.masks import SEGMENTERS, segmenter
 from tests.tiny.records import ODD_SIZES, inside, record
 
 
-def stage(**options: float) -> Segments:
+def stage(**options: float | str) -> Segments:
     free = {
         "points_per_side": 4,
         "predicted_iou": 0.0,
@@ -82,7 +83,7 @@ def test_covered_points_are_left_out(model: Sam) -> None:
             seen.append(len(points))
             return super().by_points(image, points)
 
-    counting = Counting(model.model, model.processor, model.device)
+    counting = Counting(model.network)
     found = segments(stage(skip_covered=0.0, points_per_batch=2), counting)
     assert found and sum(seen) < 16
     seen.clear()
@@ -116,3 +117,37 @@ def test_boxes_are_tight() -> None:
     masks[1, 4, 6] = True
     assert boxes_of(masks).tolist() == [[2, 1, 6, 3], [6, 4, 7, 5]]
     assert boxes_of(masks[:0]).shape == (0, 4)
+
+
+@pytest.mark.parametrize("size", [(40, 60), (1, 1), (3, 2000), (1500, 2000)])
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_every_model_of_the_family_finds_masks_in_images_of_any_size(name: str, size: Size) -> None:
+    found = segments(stage(), segmenter(name), size)
+    assert found or size != (40, 60)
+    for segment in found:
+        assert segment.mask.size == size
+        assert segment.box == geometry.rle_box(segment.mask) and inside(segment.box, size)
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_nothing_good_enough_is_no_mask(name: str) -> None:
+    assert segments(stage(predicted_iou=1.1), segmenter(name)) == ()
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_a_batch_of_eight_finds_what_single_images_do(name: str) -> None:
+    records = [record((40, 60), seed=n) for n in range(8)]
+    model = segmenter(name)
+    for row, one in zip(stage().annotate(model, records), records, strict=True):
+        (alone,) = stage().annotate(model, [one])
+        pairs = list(zip(row[SEGMENTS], alone[SEGMENTS], strict=True))
+        overlaps = [geometry.rle_iou([a.mask], [b.mask])[0, 0] for a, b in pairs]
+        assert min(overlaps) > 0.95
+
+
+def test_the_encoder_s_number_format_is_an_option() -> None:
+    half = stage(dtype="bfloat16").load("cpu")
+    assert {str(w.dtype) for w in half.network.model.vision_encoder.parameters()} == {
+        "torch.bfloat16"
+    }
+    assert segments(stage(), half)
