@@ -4,74 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 from grand_pipeline.columns import CAPTIONS
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
-from stages import hub
-from stages.crops import workable
+from stages import vlm
 from stages.texts import tidy
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-
-@dataclass(frozen=True)
-class Captioner:
-    """A loaded image-to-text model."""
-
-    model: Any
-    processor: Any
-    device: str
-
-    def write(self, images: Sequence[Image], prompt: str | None, **generation: Any) -> list[str]:
-        """One text per image. A prompt that the model repeats as a whole conversation is cut."""
-        import torch
-
-        inputs = self._inputs([workable(image) for image in images], prompt)
-        with torch.inference_mode():
-            tokens = self.model.generate(**inputs.to(self.device), **generation)
-        asked = inputs.get("input_ids")
-        if self._chats and asked is not None:
-            width = asked.shape[1]
-            if tokens.shape[1] >= width and bool((tokens[:, :width] == asked).all()):
-                tokens = tokens[:, width:]
-        texts: list[str] = self.processor.batch_decode(tokens, skip_special_tokens=True)
-        return texts
-
-    @property
-    def _chats(self) -> bool:
-        return getattr(self.processor, "chat_template", None) is not None
-
-    def _inputs(self, images: list[Image], prompt: str | None) -> Any:
-        if not self._chats:
-            text = None if prompt is None else [prompt] * len(images)
-            return self.processor(images=images, text=text, return_tensors="pt")
-        question = {"type": "text", "text": prompt or "Describe the image in one sentence."}
-        turn = [{"role": "user", "content": [{"type": "image"}, question]}]
-        text = self.processor.apply_chat_template(turn, add_generation_prompt=True)
-        return self.processor(images=images, text=[text] * len(images), return_tensors="pt")
+from stages.vlm import Dtype, Options, Question, Vlm, Writing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Captions(Stage[Captioner]):
-    """A caption as the model wrote it; greedy, so the same image always gets the same words."""
+class Captions(Stage[Vlm]):
+    """A caption as the model wrote it; greedy, so the same image always gets the same words.
 
+    The architecture of the checkpoint decides how it is asked: BLIP, BLIP-2, LLaVA, Florence-2,
+    Kosmos-2, Qwen2.5-VL and Qwen3-VL are known, other chat models are tried.
+    """
+
+    version: ClassVar[int] = 2
     level: ClassVar[int] = 2
 
     source: str
     """Name of the captioner in the column."""
     model: str = "Salesforce/blip-image-captioning-base"
-    """Hub id, folder or `embedded:` name of an image-to-text checkpoint."""
+    """Hub id, folder or `embedded:` name of a checkpoint that writes text about an image."""
     prompt: str | None = None
-    """A captioner goes on from it and keeps it in the text; a chat model is asked it."""
+    """A chat model is asked it, a captioner goes on from it, Florence-2 takes it as its task
+    (`<DETAILED_CAPTION>`). It is no part of the caption. Unset: each model's own way."""
     max_new_tokens: int = 40
     """Most tokens written."""
     num_beams: int = 1
     """Beams of the search; 1 is greedy."""
     no_repeat_ngram: int = 0
     """No run of this many tokens is written twice (small captioners repeat themselves); 0: free."""
+    min_pixels: int | None = None
+    """Models with a token per so many pixels (Qwen): smaller images are enlarged to as many.
+    Unset: what the checkpoint says."""
+    max_pixels: int | None = 1_003_520
+    """Models with a token per so many pixels (Qwen): larger images are shrunk to as many. Unset:
+    what the checkpoint says, which can be 16 million."""
+    dtype: Dtype = "float32"
+    """Numbers the model computes in; "bfloat16" halves its memory."""
 
     @property
     def reads(self) -> Reads:
@@ -83,20 +58,14 @@ class Captions(Stage[Captioner]):
         """The caption."""
         return (CAPTIONS.of(self.source),)
 
-    def load(self, device: str) -> Captioner:
-        """The model with its processor."""
-        model = hub.pretrained("AutoModelForImageTextToText", self.model, device)
-        processor = hub.preprocessor("AutoProcessor", self.model)
-        return Captioner(model, processor, device)
+    def load(self, device: str) -> Vlm:
+        """The model."""
+        options = Options(self.dtype, self.min_pixels, self.max_pixels)
+        return vlm.load(self.model, device, options)
 
-    def annotate(self, model: Captioner, records: Sequence[Record]) -> list[Row]:
+    def annotate(self, model: Vlm, records: Sequence[Record]) -> list[Row]:
         """One caption per image."""
-        texts = model.write(
-            [record.image for record in records],
-            self.prompt,
-            max_new_tokens=self.max_new_tokens,
-            num_beams=self.num_beams,
-            no_repeat_ngram_size=self.no_repeat_ngram,
-            do_sample=False,
-        )
+        writing = Writing(self.max_new_tokens, self.num_beams, self.no_repeat_ngram)
+        questions = [Question(partial(getattr, one, "image"), self.prompt) for one in records]
+        texts = vlm.ask_all(model, questions, writing, at_once=len(records))
         return [{CAPTIONS.of(self.source): tidy(text)} for text in texts]

@@ -1,0 +1,204 @@
+"""Vision-language models that write text about an image. What they have in common.
+
+A new kind needs one module with a class that keeps to `Vlm`, a function that loads it, and a line
+in `BACKENDS`. Architectures of transformers that are not listed are taken for chat models, which
+most new ones are.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from grand_pipeline import weights
+from grand_pipeline.errors import SettingsError, suggest
+from grand_pipeline.types import Box
+from stages import hub
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+Task = Literal["description", "category"]
+
+BACKENDS: Mapping[str, str] = {
+    "blip": "stages.vlm_captioners:load_blip",
+    "blip-2": "stages.vlm_captioners:load_blip2",
+    "florence2": "stages.florence:load",
+    "kosmos-2": "stages.kosmos:load",
+    "llava": "stages.vlm_chat:load",
+    "qwen2_5_vl": "stages.vlm_qwen:load",
+    "qwen3_vl": "stages.vlm_qwen:load",
+}
+"""`model_type` of a config -> function of (model, device, options) that loads it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is loaded; each takes from it what concerns it."""
+
+    dtype: str = "float32"
+    min_pixels: int | None = None
+    """An image is enlarged to as many pixels, where a larger one makes more tokens."""
+    max_pixels: int | None = None
+    """An image is shrunk to as many pixels, where a larger one makes more tokens."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How a text is written; the same image always gets the same words."""
+
+    max_new_tokens: int = 40
+    num_beams: int = 1
+    no_repeat_ngram: int = 0
+
+    def options(self) -> dict[str, Any]:
+        """What `generate` is given, so that nothing of a checkpoint's own habits is left."""
+        return {
+            "max_new_tokens": self.max_new_tokens,
+            "num_beams": self.num_beams,
+            "no_repeat_ngram_size": self.no_repeat_ngram,
+            "do_sample": False,
+        }
+
+
+class Vlm(Protocol):
+    """What stages need of a model."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers questions in words; others go on from a text or know tasks."""
+
+    def ask(
+        self, images: Sequence[Image], prompts: Sequence[str | None], writing: Writing
+    ) -> list[str]:
+        """One text per image, without the prompt and without marks of the model.
+
+        Args:
+            images: one per prompt; an image that is asked about several times may come several
+                times as the same object.
+            prompts: what is asked or gone on from; None is the model's way to caption.
+            writing: how long, and how it is searched.
+
+        What is written for one image does not depend on the others.
+        """
+        ...
+
+
+@runtime_checkable
+class Locating(Protocol):
+    """A model that reads boxes inside prompts."""
+
+    def region_prompt(self, task: Task, box: Box) -> str:
+        """The prompt about `box`, whose sides are shares of the image's sides in [0, 1].
+
+        Raises SettingsError for a task that the model was not trained on.
+        """
+        ...
+
+
+@runtime_checkable
+class Choosing(Vlm, Protocol):
+    """A model that can be held to given answers."""
+
+    def likeliest(
+        self, images: Sequence[Image], prompts: Sequence[str], words: Sequence[Sequence[str]]
+    ) -> list[int]:
+        """Per prompt the place, among its `words`, of the one that the model would most probably
+        begin its answer with."""
+        ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt about an image, which is opened or cut out only when its turn comes."""
+
+    image: Callable[[], Image]
+    prompt: str | None
+
+
+def ask_all(model: Vlm, questions: Sequence[Question], writing: Writing, at_once: int) -> list[str]:
+    """The answer to every question, `at_once` at a time.
+
+    Where that many do not fit into memory, half of them are tried, and so on down to one.
+    """
+    import torch
+
+    texts: list[str] = []
+    size = max(1, at_once)
+    while len(texts) < len(questions):
+        part = questions[len(texts) : len(texts) + size]
+        try:
+            images = [question.image() for question in part]
+            texts += model.ask(images, [question.prompt for question in part], writing)
+        except torch.OutOfMemoryError:
+            if len(part) == 1:
+                raise
+            size = len(part) // 2
+    return texts
+
+
+def is_vlm(model: str) -> bool:
+    """Whether the checkpoint's architecture writes text about images. Raises as `hub` does."""
+    if model.startswith(weights.OPEN_CLIP):
+        return False
+    return _kind(model) in _known()
+
+
+def load(model: str, device: str, options: Options | None = None) -> Vlm:
+    """Load a model.
+
+    Raises SettingsError for a checkpoint of another kind, else as `hub.pretrained` does.
+    """
+    kind = _kind(model)
+    if kind not in _known():
+        raise SettingsError(
+            f"model '{model}' can not be loaded as a vision-language model: it is of the "
+            f"architecture '{kind}'.{suggest(kind, BACKENDS)} Name for example "
+            "Salesforce/blip-image-captioning-base"
+        )
+    # By name, because every model's module looks at this one.
+    module, _, function = BACKENDS.get(kind, BACKENDS["llava"]).partition(":")
+    found: Vlm = getattr(importlib.import_module(module), function)(
+        model, device, options or Options()
+    )
+    return found
+
+
+def pretrained(model: str, device: str, options: Options) -> Any:
+    """The model alone, and what its checkpoint says about sampling forgotten."""
+    live = hub.pretrained("AutoModelForImageTextToText", model, device, options.dtype)
+    settings = getattr(live, "generation_config", None)
+    if settings is not None:
+        settings.do_sample = False
+        settings.temperature = settings.top_p = settings.top_k = None
+    return live
+
+
+def placed(inputs: Mapping[str, Any], model: Any) -> dict[str, Any]:
+    """Tensors on the model's device, those of fractions in its number format."""
+    return {
+        name: value.to(model.device, model.dtype)
+        if value.is_floating_point()
+        else value.to(model.device)
+        for name, value in inputs.items()
+    }
+
+
+def distinct(images: Sequence[Image]) -> tuple[list[Image], list[int]]:
+    """The images without repeated objects, and where each of the given ones stands among them."""
+    first = {id(image): image for image in images}
+    place = {key: n for n, key in enumerate(first)}
+    return list(first.values()), [place[id(image)] for image in images]
+
+
+def _kind(model: str) -> str:
+    return str(hub.preprocessor("AutoConfig", model).model_type)
+
+
+def _known() -> frozenset[str]:
+    from transformers.models.auto import modeling_auto
+
+    return frozenset(modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES) | frozenset(BACKENDS)
