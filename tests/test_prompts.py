@@ -7,6 +7,9 @@ import pytest
 import prompts
 from grand_pipeline.errors import SettingsError
 
+FIELDS = {"feedback": ("graph", "draft", "faults"), "landmark": ("options",)}
+"""Fields of the prompts of a stage, where they are not the scene graph alone."""
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -77,21 +80,22 @@ def test_any_change_of_a_file_changes_the_digest(folder: Path, file: str) -> Non
 
 
 @pytest.mark.parametrize("name", prompts.available())
-def test_every_prompt_of_the_project_renders_a_graph(name: str) -> None:
+def test_every_prompt_of_the_project_renders_its_fields(name: str) -> None:
     prompt = prompts.load(name)
-    assert prompt.fields == ("graph",)
-    messages = prompts.render(prompt, graph="GRAPH")
-    assert "GRAPH" in messages[-1]["content"] and prompt.examples
+    assert prompt.fields == FIELDS.get(name.partition("/")[0], ("graph",))
+    messages = prompts.render(prompt, **{field: field.upper() for field in prompt.fields})
+    assert all(field.upper() in messages[-1]["content"] for field in prompt.fields)
     assert [m["role"] for m in messages[1:-1]] == ["user", "assistant"] * len(prompt.examples)
+    assert prompt.examples or "graph" not in prompt.fields
 
 
 @pytest.mark.parametrize("name", [n for n in prompts.available() if n.startswith("dense")])
 def test_examples_refer_to_objects_of_their_graph_only(name: str) -> None:
-    from grand_pipeline.references import parse
+    from grand_pipeline.structured import read
 
     for example in prompts.load(name).examples:
         graph = dict(example.fields)["graph"]
-        answer = parse(example.answer)
+        answer = read(example.answer)
         ids = {i for piece in answer.marked for i in piece.ids or ()}
         assert answer.clean and ids
         assert all(f"[{i}]" in graph for i in ids)

@@ -17,32 +17,14 @@ Stuff ("on the grass") counts in relations; its own class claims are kept apart 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 from grand_pipeline.columns import Annotation, PublishedObject
 from grand_pipeline.evaluation.captions import referents
 from grand_pipeline.evaluation.lexicon import Lexicon, Mention
 from grand_pipeline.evaluation.relations import Triple, normal, triples
-from grand_pipeline.relations import CLOSE
-
-_BESIDE = ("next to", "beside")
-_PREDICATES = (
-    *("to the left of", "to the right of", "on top of", "in front of", "left of", "right of"),
-    *("behind", "above", "below", "beneath", "under", "over", "atop", "inside", "in", "on"),
-    *_BESIDE,
-)
-_FILLERS = (
-    *("that", "which", "who", "is", "are", "just", "directly", "right", "there", "flies", "lying"),
-    *("sitting", "parked", "placed", "seen", "(?:stand|sit|fly|swim|float|lie|grow|hang|wait)"),
-    *("(?:stand|sit|float|grow|hang|wait|rest|lie)s", "(?:stand|fly|float|grow|hang|wait|rest)ing"),
-    *("swims", "swimming"),
-)
-_BETWEEN = re.compile(
-    rf"^[\s,]*(?:(?:{'|'.join(_FILLERS)})\s+)*({'|'.join(_PREDICATES)})\s*$", re.IGNORECASE
-)
+from grand_pipeline.statements import BESIDE, in_order, near, related
 
 
 @dataclass(frozen=True)
@@ -84,26 +66,13 @@ def _relations(
     text: str, mentions: tuple[Mention, ...], truth: Annotation, lexicon: Lexicon
 ) -> Iterator[Claim]:
     listed = triples(truth)
-    thing: Mention | None = None
-    related = False
-    for before, second in pairwise(mentions):
-        between = text[before.end : second.start]
-        # "A dog on the grass in front of a car": the dog is in front, not the grass. "A dog left of
-        # a cat, in front of a car": the dog again, which the comma goes back to.
-        back = related and between.lstrip().startswith(",")
-        thing = before if before.kind != "stuff" and not back else thing
-        words = _BETWEEN.match(between)
-        related = words is not None
-        if words is None or thing is None or "." in text[thing.end : second.start]:
-            continue
-        first = thing
+    for first, predicate, second in related(text, mentions):
         subjects = referents(first, truth.objects, lexicon)
         targets = referents(second, truth.objects, lexicon)
         ends = [(s, t) for s in subjects for t in targets if s.id != t.id]
-        predicate = words.group(1).lower()
         true = any(
             normal(s.id, predicate, t.id) in listed
-            or (_beside(s, t, truth, listed) if predicate in _BESIDE else _holds(s, predicate, t))
+            or (_beside(s, t, truth, listed) if predicate in BESIDE else _holds(s, predicate, t))
             for s, t in ends
         )
         yield Claim("relation", text[first.start : second.end], true)
@@ -115,22 +84,12 @@ def _beside(
     """Whether two objects are neighbours."""
     if any({first.id, second.id} == {s, t} for s, _, t in listed):
         return True
-    a, b = first.box, second.box
-    gap_x = max(a[0], b[0]) - min(a[2], b[2])
-    gap_y = max(a[1], b[1]) - min(a[3], b[3])
-    return gap_x <= CLOSE * (truth.width or 0) and gap_y <= CLOSE * (truth.height or 0)
+    return near(first.box, second.box, (truth.height or 0, truth.width or 0))
 
 
 def _holds(subject: PublishedObject, predicate: str, target: PublishedObject) -> bool:
     """Whether centres or depths say so, for the predicates that mean an order."""
-    first, plain, _ = normal(subject.id, predicate, target.id)
-    a, b = (subject, target) if first == subject.id else (target, subject)
-    if "stuff" in (a.kind, b.kind):
+    if "stuff" in (subject.kind, target.kind):
         return False
-    if plain == "left of":
-        return a.box[0] + a.box[2] < b.box[0] + b.box[2]
-    if plain == "above":
-        return a.box[1] + a.box[3] < b.box[1] + b.box[3]
-    if plain == "in front of" and a.depth is not None and b.depth is not None:
-        return a.depth > b.depth
-    return False
+    places = (subject.box, subject.depth), (target.box, target.depth)
+    return bool(in_order(predicate, *places))

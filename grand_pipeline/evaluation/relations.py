@@ -7,32 +7,9 @@ from collections.abc import Collection, Sequence
 from grand_pipeline.columns import Annotation
 from grand_pipeline.evaluation.objects import Scores
 from grand_pipeline.evaluation.pairing import ImagePair, f1, share
+from grand_pipeline.statements import Triple, normal
 
-Triple = tuple[int, str, int]
-
-_SAME = {
-    "atop": "on",
-    "on top of": "on",
-    "inside": "in",
-    "over": "above",
-    "to the left of": "left of",
-}
-_BACKWARDS = {
-    "right of": "left of",
-    "to the right of": "left of",
-    "behind": "in front of",
-    "below": "above",
-    "under": "above",
-    "beneath": "above",
-}
-
-
-def normal(subject: int, predicate: str, target: int) -> Triple:
-    """One spelling for one fact: "right of" and "behind" are read backwards."""
-    plain = predicate.strip().lower()
-    if plain in _BACKWARDS:
-        return target, _BACKWARDS[plain], subject
-    return subject, _SAME.get(plain, plain), target
+__all__ = ["Triple", "normal", "relation_scores", "triples"]
 
 
 def triples(row: Annotation) -> set[Triple]:

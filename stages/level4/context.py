@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import prompts as library
 from grand_pipeline.columns import CONTEXT, SCENE_GRAPH
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
@@ -14,19 +13,15 @@ from stages import chat
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context(Stage[chat.Chat]):
+class Context(Stage[chat.Chat], chat.Asking):
     """Extra context: knowledge that can not be seen in the picture."""
 
     level: ClassVar[int] = 4
-
-    model: str = "Qwen/Qwen3-4B"
-    """A causal language model for chats: hub id, folder, or "embedded:NAME"."""
+    version: ClassVar[int] = 2
+    operational: ClassVar[frozenset[str]] = Stage.operational | chat.OPERATIONAL
 
     prompt: str = "context/default"
     """Folder under `prompts/`; its user template has the one field `graph`."""
-
-    dtype: chat.Dtype = "float32"
-    """Precision of the weights; bfloat16 halves the memory on a GPU that has it."""
 
     max_new_tokens: int = 400
     """Longest answer in tokens; the prompt has what is left of the model's context."""
@@ -44,20 +39,17 @@ class Context(Stage[chat.Chat]):
         return False
 
     @property
+    def models(self) -> tuple[str, ...]:
+        return chat.models(self)
+
+    @property
     def prompts(self) -> tuple[str, ...]:
         return (self.prompt,)
 
     def load(self, device: str) -> chat.Chat:
-        """The model; the prompt is read here too, so that a wrong name fails at once."""
-        library.load(self.prompt)
-        return chat.load(self.model, device, self.dtype)
+        """The model, in this process or behind a server."""
+        return chat.live(self, device)
 
     def annotate(self, model: chat.Chat, records: Sequence[Record]) -> list[Row]:
-        told = chat.describe(
-            model,
-            library.load(self.prompt),
-            [record[SCENE_GRAPH] for record in records],
-            self.max_new_tokens,
-            self.model,
-        )
-        return [{CONTEXT: generation} for generation in told]
+        told = chat.told(self, model, [record[SCENE_GRAPH] for record in records])
+        return [{CONTEXT: chat.usable(one, self.accept)} for one in told]

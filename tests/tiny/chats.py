@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prompts import Message
-from stages.chat import STOP, Answer
+from stages.chat import GREEDY, STOP, Answer, Decoding
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
@@ -76,6 +76,14 @@ class Parrot:
     def count(self, text: str) -> int:
         return len(text.split())
 
-    def complete(self, chats: Sequence[Sequence[Message]], max_new_tokens: int) -> list[Answer]:
+    def size(self, messages: Sequence[Message], room: int) -> int:
+        return self.count(self.prompt(messages))
+
+    def complete(
+        self,
+        chats: Sequence[Sequence[Message]],
+        max_new_tokens: int,
+        decoding: Decoding = GREEDY,
+    ) -> list[Answer]:
         self.asked.extend(self.prompt(chat) for chat in chats)
         return [Answer(chat[-1]["content"].split("\n")[-1], STOP) for chat in chats]

@@ -22,10 +22,16 @@ def test_one_generation_per_record_in_order() -> None:
 
 
 def test_a_real_model_answers_within_its_limit() -> None:
-    stage = Context(model=checkpoint(llama), prompt="context/picturebook", max_new_tokens=6)
+    stage = Context(
+        model=checkpoint(llama),
+        prompt="context/picturebook",
+        max_new_tokens=6,
+        attempts=1,
+        accept=("stop", "length", "empty"),
+    )
     (row,) = stage.annotate(stage.load("cpu"), [record_of({SCENE_GRAPH: GRAPH})])
     told = row[CONTEXT]
-    assert told.finish_reason in ("stop", "length")
+    assert told.finish_reason in stage.accept
     assert GRAPH in told.prompt and len(told.answer) <= 6
 
 

@@ -2,52 +2,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import prompts
 from grand_pipeline.errors import MissingDependencyError, SettingsError
-from prompts import Example, Prompt
 from stages import chat
-from tests.tiny.chats import Parrot, bare_llama, byte_tokenizer, llama, strict_llama
+from tests.tiny.chats import bare_llama, byte_tokenizer, llama, strict_llama
 from tests.tiny.checkpoints import Builder, checkpoint
-
-PROMPT = Prompt("t", "Be short.", "{graph}", (Example((("graph", "G"),), "A"),))
-GRAPH = "Foreground:\n- group 0: [0] cat\nCaptions:\n- cats on mats\n- cats in mats"
 
 
 def turns(*contents: str) -> list[prompts.Message]:
     roles = ["system", *("user", "assistant") * len(contents)]
     return [{"role": role, "content": text} for role, text in zip(roles, contents, strict=False)]
-
-
-def test_the_stored_prompt_is_what_the_model_read() -> None:
-    parrot = Parrot()
-    (told,) = chat.describe(parrot, PROMPT, [GRAPH], 5, "parrot")
-    assert parrot.asked == [told.prompt]
-    assert told.prompt.startswith("system: Be short.\nuser: G\nassistant: A\nuser: Foreground:")
-    assert (told.answer, told.source, told.finish_reason) == ("- cats in mats", "parrot", "stop")
-
-
-@pytest.mark.parametrize(
-    ("words", "last"),
-    [(23, "- cats in mats"), (22, "- cats on mats"), (18, "- group 0: [0] cat"), (8, "")],
-)
-def test_a_long_graph_loses_whole_lines_just_as_many_as_needed(words: int, last: str) -> None:
-    parrot = Parrot(context_length=words + 5)
-    (told,) = chat.describe(parrot, PROMPT, [GRAPH], 5, "parrot")
-    assert parrot.count(told.prompt) <= words
-    assert told.answer == last
-
-
-def test_a_prompt_that_can_not_fit_is_not_asked_and_stops_nobody_else() -> None:
-    parrot = Parrot(context_length=12)
-    long = "one line that nothing can shorten at all"
-    told = chat.describe(parrot, PROMPT, ["short", long, "brief"], 3, "parrot")
-    assert [t.answer for t in told] == ["short", "", "brief"]
-    assert [t.finish_reason for t in told] == ["stop", "too long", "stop"]
-    assert long in told[1].prompt and len(parrot.asked) == 2
 
 
 def test_answers_in_a_batch_are_those_alone() -> None:
@@ -87,7 +56,8 @@ class Scripted:
 
         if len(input_ids) > self.most:
             raise RuntimeError("no room")
-        return torch.cat([input_ids, torch.tensor([self.tokens] * len(input_ids))], dim=1)
+        new = torch.tensor([self.tokens] * len(input_ids))
+        return SimpleNamespace(sequences=torch.cat([input_ids, new], dim=1))
 
 
 def scripted(tokens: Sequence[int], most: int = 99) -> chat.TransformersChat:
@@ -108,6 +78,20 @@ def test_a_failing_batch_goes_one_by_one_and_a_failing_chat_is_named() -> None:
     chats = [turns("", "q"), turns("", "r")]
     assert scripted([a], most=1).complete(chats, 1) == [chat.Answer("a", "length")] * 2
     assert scripted([a], most=0).complete(chats, 1) == [chat.Answer("", "RuntimeError")] * 2
+
+
+def test_a_seed_gives_the_same_text_in_any_batch_and_leaves_other_chance_alone() -> None:
+    import torch
+
+    live = chat.load(checkpoint(llama), "cpu")
+    chats = [turns("S", "a"), turns("S", "a longer question")]
+    hot = chat.Decoding(1.5, 7)
+    state = torch.random.get_rng_state()
+    answers = live.complete(chats, 8, hot)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert answers == [live.complete([one], 8, hot)[0] for one in chats]
+    assert answers != live.complete(chats, 8, chat.Decoding(1.5, 8))
+    assert answers != live.complete(chats, 8)
 
 
 def test_missing_models_are_explained(tmp_path: Path) -> None:

@@ -1,0 +1,257 @@
+"""Language models behind an OpenAI-compatible server, such as vLLM."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import re
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from prompts import Message
+from stages.chat import template
+from stages.chat.finish import FILTERED, REFUSED
+from stages.chat.interface import GREEDY, LENGTH, STOP, Answer, Decoding
+from stages.chat.retry import Backoff, retry_after, worth_another
+
+if TYPE_CHECKING:
+    import httpx
+
+TURN = 8
+"""Tokens that a chat template is taken to add to every turn, where nobody can count them."""
+
+_PARTS = re.compile(r"([A-Za-z]+)|([^\sA-Za-z])|\n")
+_REASONS = {"stop": STOP, "length": LENGTH, "content_filter": FILTERED}
+_DETAIL = 200
+
+
+@dataclass(frozen=True)
+class Server:
+    """How to reach a server. `key` is sent as bearer token where it is not empty.
+
+    `timeout` is for a whole answer, in seconds. `extra` is merged into every request. `transport`,
+    `sleep` and `clock` are what tests put in the place of network and time.
+    """
+
+    url: str
+    model: str
+    key: str = field(default="", repr=False)
+    concurrency: int = 32
+    timeout: float = 300.0
+    backoff: Backoff = field(default_factory=Backoff)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    transport: httpx.AsyncBaseTransport | None = None
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock: Callable[[], float] = time.time
+
+    @property
+    def root(self) -> Server:
+        """The same server above `/v1`, where vLLM keeps what OpenAI does not have."""
+        return replace(self, url=self.url.removesuffix("/v1"))
+
+    def client(self) -> httpx.AsyncClient:
+        """A client with one connection. A pool of many looks through all of them for every
+        request, which takes longer than everything else it does."""
+        import httpx
+
+        one = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        # Time is kept for the whole request; none of its parts needs a limit of its own, except
+        # that a host which is not there should be found missing soon.
+        limits = httpx.Timeout(None, connect=min(10.0, self.timeout))
+        return httpx.AsyncClient(
+            headers=headers, limits=one, timeout=limits, transport=self.transport, verify=_trust()
+        )
+
+    async def request(
+        self, client: httpx.AsyncClient, path: str, body: Mapping[str, Any] | None
+    ) -> Mapping[str, Any]:
+        """The JSON object that the server answers at `url` + `path`: to a POST of `body`, or to
+        a GET without one.
+
+        Asks again after failures that can pass. Raises RequestError that names the last one.
+        """
+        import httpx
+
+        key = json.dumps(body)
+        for attempt in range(self.backoff.retries + 1):
+            asked = None
+            try:
+                async with asyncio.timeout(self.timeout):
+                    method = "GET" if body is None else "POST"
+                    response = await client.request(method, self.url + path, json=body)
+                if response.is_success:
+                    return _object(response)
+                failure = RequestError(f"HTTP {response.status_code}", _detail(response))
+                if not worth_another(response.status_code):
+                    raise failure
+                asked = retry_after(response.headers.get("Retry-After"), self.clock())
+            except TimeoutError:
+                failure = RequestError("timeout", f"no answer within {self.timeout:g} s")
+            except httpx.RequestError as error:
+                failure = RequestError(type(error).__name__, str(error))
+            except ValueError:
+                failure = RequestError("invalid JSON", "the server's answer is no JSON object")
+            if attempt < self.backoff.retries:
+                await self.sleep(self.backoff.wait(attempt, key, asked))
+        raise failure
+
+
+class RequestError(Exception):
+    """A request that failed for good: the name of the last failure, and what was said of it."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        said = " ".join(detail.split())[:_DETAIL]
+        super().__init__(f"{name} ({said})" if said else name)
+        self.name = name
+
+
+@dataclass(frozen=True)
+class EndpointChat:
+    """A chat model behind a server. Many requests are under way at once; each fails alone.
+
+    Prompts are counted with `tokenizer` if there is one, else by the server's `/tokenize` if
+    `counts` says that it has one (vLLM), else by `estimate`.
+    """
+
+    server: Server
+    context_length: int
+    tokenizer: Any = None
+    counts: bool = False
+
+    def prompt(self, messages: Sequence[Message]) -> str:
+        """The chat in the tokenizer's template, or without tokenizer as the JSON that is sent."""
+        if self.tokenizer is None:
+            return json.dumps(list(messages), ensure_ascii=False)
+        return template.rendered(self.tokenizer, messages)
+
+    def size(self, messages: Sequence[Message], room: int) -> int:
+        """Tokens of a chat's prompt. The server is asked only where the estimate is too large."""
+        if self.tokenizer is not None:
+            return template.count(self.tokenizer, self.prompt(messages))
+        guess = estimate(messages)
+        if guess <= room or not self.counts:
+            return guess
+        asked = {"model": self.server.model, "messages": list(messages)}
+        try:
+            return int(ask(self.server.root, "/tokenize", asked)["count"])
+        except (RequestError, KeyError, TypeError, ValueError):
+            return guess
+
+    def complete(
+        self,
+        chats: Sequence[Sequence[Message]],
+        max_new_tokens: int,
+        decoding: Decoding = GREEDY,
+    ) -> list[Answer]:
+        """One answer per chat, in order; at most `concurrency` requests are under way."""
+        bodies = [self.body(messages, max_new_tokens, decoding) for messages in chats]
+        return asyncio.run(self._all(bodies))
+
+    def body(
+        self, messages: Sequence[Message], max_new_tokens: int, decoding: Decoding
+    ) -> dict[str, Any]:
+        """The request for one answer."""
+        asked: dict[str, Any] = {
+            "model": self.server.model,
+            "messages": list(messages),
+            "max_tokens": max_new_tokens,
+            "temperature": decoding.temperature,
+        }
+        if decoding.seed is not None:
+            asked["seed"] = decoding.seed
+        if decoding.schema:
+            schema = {"name": "answer", "schema": json.loads(decoding.schema), "strict": True}
+            asked["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return asked | dict(self.server.extra)
+
+    async def _all(self, bodies: Sequence[Mapping[str, Any]]) -> list[Answer]:
+        """As many workers as requests may be under way take the bodies one after the other."""
+        answers: list[Answer] = [Answer("", "")] * len(bodies)
+        coming = iter(enumerate(bodies))
+
+        async def work() -> None:
+            async with self.server.client() as client:
+                for n, body in coming:
+                    answers[n] = await self._one(client, body)
+
+        workers = min(self.server.concurrency, len(bodies))
+        await asyncio.gather(*(work() for _ in range(workers)))
+        return answers
+
+    async def _one(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> Answer:
+        try:
+            return _answer(await self.server.request(client, "/chat/completions", body))
+        except RequestError as error:
+            return Answer("", str(error))
+
+
+def estimate(messages: Sequence[Message]) -> int:
+    """A chat's tokens guessed from above, without any vocabulary.
+
+    Words of Latin letters count a token per three letters, every other visible character of
+    ASCII and every line break one, other characters one per byte of UTF-8, every turn `TURN`.
+    That is more than vocabularies of the usual kind (some ten thousand word pieces) need for
+    English and for scene graphs; for rare words of other languages it may be too little.
+    """
+    return sum(TURN + _tokens(message["content"]) for message in messages)
+
+
+def _tokens(text: str) -> int:
+    total = 0
+    for letters, other in _PARTS.findall(text):
+        total += -(-len(letters) // 3) if letters else len(other.encode()) or 1
+    return total
+
+
+def ask(server: Server, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """One request by itself, as `Server.request`."""
+
+    async def once() -> Mapping[str, Any]:
+        async with server.client() as client:
+            return await server.request(client, path, body)
+
+    return asyncio.run(once())
+
+
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """Reading the certificates takes longer than most requests, so it is done once."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def _answer(given: Mapping[str, Any]) -> Answer:
+    """The first choice of a completion. Never fails: what can not be read is named."""
+    try:
+        choice = given["choices"][0]
+        message = choice["message"]
+        text, refusal = message.get("content") or "", message.get("refusal")
+        said = choice.get("finish_reason") or STOP
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return Answer("", "invalid answer")
+    if refusal:
+        return Answer(str(refusal), REFUSED)
+    return Answer(str(text), _REASONS.get(said, str(said)))
+
+
+def _object(response: httpx.Response) -> Mapping[str, Any]:
+    given = response.json()
+    if not isinstance(given, dict):
+        raise ValueError("no JSON object")
+    return given
+
+
+def _detail(response: httpx.Response) -> str:
+    """What the server says of its refusal, in OpenAI's form or as it stands."""
+    try:
+        given = response.json()
+        error = given.get("error", given)
+        return str(error["message"] if isinstance(error, dict) else error)
+    except (ValueError, KeyError, AttributeError):
+        return response.text

@@ -1,0 +1,162 @@
+"""A language model revises what it wrote until its claims hold, or for as many rounds as allowed.
+
+After the feedback loop of the GLaMM supplement (A.4), with the check done by rule: claims are read
+from the draft and compared with the objects of the image, and the model is told which ones fail
+and why.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import prompts
+from grand_pipeline.claims import Claim, Known, Thing, checker
+from grand_pipeline.columns import (
+    ASSIGNED,
+    ATTRIBUTES,
+    GROUNDED_CAPTIONS,
+    INSTANCES,
+    PLACEMENTS,
+    RELATIONS,
+    SCENE_GRAPH,
+)
+from grand_pipeline.generation import Generation, Review
+from grand_pipeline.labels import Lexicon, normalize
+from grand_pipeline.record import Record
+from grand_pipeline.stage import Reads
+from grand_pipeline.statements import normal
+from stages.chat import STOP, Chat, Effort, describe
+
+READS: Reads = (INSTANCES, ASSIGNED, ATTRIBUTES, RELATIONS, PLACEMENTS, GROUNDED_CAPTIONS)
+"""What claims are checked against, beside the scene graph that the model reads."""
+
+
+@dataclass(frozen=True)
+class Reviser:
+    """A model that is told what is wrong with a text.
+
+    `prompt` has the fields `graph`, `draft` and `faults`; `words` says which labels mean the same.
+    """
+
+    chat: Chat
+    prompt: prompts.Prompt
+    effort: Effort
+    words: Lexicon = field(default_factory=Lexicon)
+
+    def revised(
+        self, drafts: Sequence[Generation], records: Sequence[Record], rounds: int
+    ) -> list[Generation]:
+        """The drafts after at most `rounds` revisions each, with what became of their claims.
+
+        A revision takes the draft's place if its answer is usable and it mends more claims than
+        it gives up true ones; otherwise the draft stays and the next round tries another seed.
+        """
+        facts = [known(record) for record in records]
+        graphs = [record[SCENE_GRAPH] for record in records]
+        held = [
+            _Draft(told, self._claims(told, fact)) for told, fact in zip(drafts, facts, strict=True)
+        ]
+        for number in range(rounds):
+            failing = [n for n, draft in enumerate(held) if draft.failed]
+            fresh = [n for n in failing if not held[n].refused]
+            for members, seed in ((fresh, 0), ([n for n in failing if held[n].refused], number)):
+                told = self._asked([held[n] for n in members], [graphs[n] for n in members], seed)
+                for n, answer in zip(members, told, strict=True):
+                    held[n] = _better(held[n], answer, self._claims(answer, facts[n]))
+        return [_reviewed(draft) for draft in held]
+
+    def _claims(self, told: Generation, known: Known) -> tuple[Claim, ...]:
+        names = frozenset(thing.label for thing in known.things if not thing.stuff)
+        stuff = frozenset(thing.label for thing in known.things if thing.stuff)
+        return checker(names, stuff, self.words).claims(told.answer, known)
+
+    def _asked(
+        self, drafts: Sequence[_Draft], graphs: Sequence[str], seed: int
+    ) -> list[Generation]:
+        if not drafts:
+            return []
+        fields = [{"draft": d.told.answer, "faults": faults(d.failed)} for d in drafts]
+        first = self.effort.first
+        if seed:
+            first = replace(first, temperature=self.effort.temperature, seed=seed)
+        effort = replace(self.effort, first=first)
+        source = drafts[0].told.source
+        return describe(self.chat, self.prompt, graphs, effort, source, fields)
+
+
+def faults(failed: Sequence[Claim]) -> str:
+    """One line per failed claim, each once, as the model reads them."""
+    return "\n".join(dict.fromkeys(f"- {claim.fault()}" for claim in failed))
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A text in revision: what it claims, the texts before it with the faults they had, the
+    rounds so far, and whether the last revision was refused."""
+
+    told: Generation
+    claims: tuple[Claim, ...]
+    before: tuple[tuple[str, tuple[Claim, ...]], ...] = ()
+    rounds: int = 0
+    refused: bool = False
+
+    @property
+    def failed(self) -> tuple[Claim, ...]:
+        """The claims that do not hold."""
+        return tuple(claim for claim in self.claims if claim.holds is False)
+
+
+def known(record: Record) -> Known:
+    """What the columns of an image say about its objects."""
+    assigned = {a.object_id: a.label for a in record[ASSIGNED]}
+    depths = {place.object_id: place.depth for place in record[PLACEMENTS]}
+    attributes: dict[int, list[str]] = {}
+    for found in record.members(ATTRIBUTES).values():
+        for attribute in found:
+            attributes.setdefault(attribute.object_id, []).append(attribute.text)
+    things = tuple(
+        Thing(
+            instance.id,
+            normalize(assigned.get(instance.id, instance.label)),
+            tuple(attributes.get(instance.id, ())),
+            instance.box,
+            depths.get(instance.id),
+            instance.kind == "stuff",
+        )
+        for instance in record[INSTANCES]
+    )
+    relations = frozenset(normal(r.subject, r.predicate, r.object) for r in record[RELATIONS])
+    said = tuple(caption.text for caption in record[GROUNDED_CAPTIONS])
+    return Known(things, relations, (record.height, record.width), said)
+
+
+def _better(draft: _Draft, answer: Generation, claims: tuple[Claim, ...]) -> _Draft:
+    """The revision if it is one for the better, else the draft, one round later."""
+    old, new = _tally(draft.claims), _tally(claims)
+    mended, given_up = old[False] - new[False], old[True] - new[True]
+    if answer.finish_reason != STOP or mended <= max(0, given_up):
+        return replace(draft, rounds=draft.rounds + 1, refused=True)
+    before = (*draft.before, (draft.told.answer, draft.failed))
+    return _Draft(answer, claims, before, draft.rounds + 1)
+
+
+def _tally(claims: Sequence[Claim]) -> Counter[bool | None]:
+    return Counter(claim.holds for claim in claims)
+
+
+def _reviewed(draft: _Draft) -> Generation:
+    tally = _tally(draft.claims)
+    failed = tuple(dict.fromkeys(claim.fault() for claim in draft.failed))
+    earlier = (claim.fault() for _, faults in draft.before for claim in faults)
+    review = Review(
+        rounds=draft.rounds,
+        claims=len(draft.claims),
+        unchecked=tally[None],
+        failed=failed,
+        mended=tuple(fault for fault in dict.fromkeys(earlier) if fault not in failed),
+        drafts=tuple(text for text, _ in draft.before),
+        verified=tally[True] > 0 and not failed,
+    )
+    return replace(draft.told, review=review)
