@@ -9,7 +9,8 @@ and groups (`place`), and a dense caption without references, so that every phra
 (`ground`). The depth of an object inside its mask (`depth`) and decoding the detections as a worker
 reads them (`decode`) are measured too, and stand beside the total.
 
-Scenes go through each stage in batches, as the images of a shard do. Times are CPU time of this
+Scenes go through each stage in batches, as the images of a shard do; fusion takes as many at a time
+as its `batch_size` says. Times are CPU time of this
 process, which on an idle machine is wall time, and medians over the batches.
 """
 
@@ -28,13 +29,13 @@ import numpy as np
 
 from grand_pipeline import geometry
 from grand_pipeline.columns import DETECTIONS
+from grand_pipeline.generation import Generation
 from grand_pipeline.labels import heads
 from grand_pipeline.types import (
     Box,
     DepthMap,
     Detection,
     FloatArray,
-    Generation,
     Instance,
     ObjectMask,
     Phrase,
@@ -207,7 +208,11 @@ class Clock:
 
 def annotate(clock: Clock, stages: Stages, scenes: Sequence[Scene]) -> int:
     """Everything that is measured, stage by stage as in a run; returns the number of objects."""
-    fused = clock.each("fuse", lambda s: stages.fusion.fuse(s.detections, SIZE), scenes)
+    size = stages.fusion.batch_size
+    batches = [scenes[start : start + size] for start in range(0, len(scenes), size)]
+    fused = [
+        one for found in clock.each("fuse", lambda b: _fused(stages, b), batches) for one in found
+    ]
     linked = clock.each(
         "link",
         lambda pair: stages.linking.link(
@@ -301,9 +306,16 @@ def main() -> None:
 def _ellipse(box: Box) -> Rle:
     """A mask with a round outline inside a box."""
     x1, y1, x2, y2 = box
-    y, x = np.ogrid[: SIZE[0], : SIZE[1]]
+    y, x = np.ogrid[int(y1) : int(y2) + 1, int(x1) : int(x2) + 1]
     across, down = (2 * x - x1 - x2) / (x2 - x1), (2 * y - y1 - y2) / (y2 - y1)
-    return geometry.rle_encode(across**2 + down**2 <= 1)
+    mask = np.zeros((SIZE[0] + 1, SIZE[1] + 1), bool, order="F")
+    mask[y, x] = across**2 + down**2 <= 1
+    return geometry.rle_encode(mask[:-1, :-1])
+
+
+def _fused(stages: Stages, scenes: Sequence[Scene]) -> list[tuple[Instance, ...]]:
+    """The objects of the scenes of one batch, as a worker hands them to the stage."""
+    return stages.fusion.fuse_all([scene.detections for scene in scenes], [SIZE] * len(scenes))
 
 
 def _boxes(instances: tuple[Instance, ...]) -> FloatArray:

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grand_pipeline.matching import IntArray, order_by
+from grand_pipeline.matching import Groups, order_by
+from grand_pipeline.overlaps import IntArray
 from grand_pipeline.types import BoolArray, FloatArray
 
 Doubles = NDArray[np.float64]
-IsA = Callable[[int, int], bool]
-"""Whether the first label is a kind of the second, by number."""
+IsA = Callable[[IntArray, IntArray], BoolArray]
+"""Whether each first label (n,) is a kind of the second one, by number."""
 
 
 @dataclass(frozen=True)
 class Ballot:
-    """Detections (n,): box, score, and numbers of source and label.
+    """Detections (n,): box, score, and numbers of source, label and image.
 
     Labels and sources are numbered in the order of the alphabet, which decides between equals.
+    Groups are of detections of one image each.
     """
 
     boxes: FloatArray
     scores: Doubles
     sources: IntArray
     keys: IntArray
+    images: IntArray
 
 
 @dataclass(frozen=True)
@@ -37,60 +40,64 @@ class Verdicts:
     scores: Doubles
     keys: IntArray
     voters: IntArray
+    images: IntArray
 
     def ranked(self) -> IntArray:
-        """The groups by voters, score, label and box, best first."""
-        return order_by((-self.voters, -self.scores), (self.keys, *self.boxes.T))
+        """The groups, image by image, by voters, score, label and box, best first."""
+        return order_by((self.images, -self.voters, -self.scores), (self.keys, *self.boxes.T))
 
     def take(self, chosen: IntArray) -> Verdicts:
         """The groups with these numbers, in this order."""
         return Verdicts(
-            self.boxes[chosen], self.scores[chosen], self.keys[chosen], self.voters[chosen]
+            self.boxes[chosen],
+            self.scores[chosen],
+            self.keys[chosen],
+            self.voters[chosen],
+            self.images[chosen],
         )
 
-    def replaced(self, at: Sequence[int], other: Verdicts) -> Verdicts:
-        """These verdicts with those of `other` at the given places."""
-        places = list(at)
+    def replaced(self, at: IntArray, other: Verdicts) -> Verdicts:
+        """These verdicts with those of `other`, on the same images, at the given places."""
         boxes, scores = self.boxes.copy(), self.scores.copy()
         keys, voters = self.keys.copy(), self.voters.copy()
-        boxes[places], scores[places] = other.boxes, other.scores
-        keys[places], voters[places] = other.keys, other.voters
-        return Verdicts(boxes, scores, keys, voters)
+        boxes[at], scores[at] = other.boxes, other.scores
+        keys[at], voters[at] = other.keys, other.voters
+        return Verdicts(boxes, scores, keys, voters, self.images)
 
 
-def decide(ballot: Ballot, groups: Sequence[Sequence[int]], is_a: IsA) -> Verdicts:
-    """The verdict on each group of detections, none of them empty.
+def decide(ballot: Ballot, groups: Groups, is_a: IsA) -> Verdicts:
+    """The verdict on each group of detections.
 
     The label with the highest sum of scores wins, or the narrowest kind of it that was voted for
     too. Box and score are made of the detections that agree with the winner: the mean of the boxes
     weighted with squared scores (of two detectors of unlike quality, the surer one draws the better
     box), and the probability that at least one of the sources is right.
     """
-    sizes = np.array([len(group) for group in groups], np.int64)
-    group = np.repeat(np.arange(len(groups)), sizes)
-    index = np.array([i for members in groups for i in members], np.int64)
+    group, index = groups.numbers, groups.members
+    images = ballot.images[index[groups.starts]]
     keys, agreeing = _elected(group, ballot.keys[index], ballot.scores[index], is_a)
-    voters = np.bincount(_distinct(group, ballot.sources[index])[0], minlength=len(groups))
+    of_source = _distinct(group, ballot.sources[index])[0]
+    voters = np.bincount(of_source, minlength=len(groups.sizes))
     group, index = group[agreeing], index[agreeing]
-    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    starts = _starts(group)
     left = np.diff(starts, append=len(group))
     boxes = _mean_boxes(starts, left, ballot.boxes[index], ballot.scores[index])
-    scores = _any_right(group, ballot.sources[index], ballot.scores[index], sizes == 1)
-    return Verdicts(boxes, scores, keys, voters)
+    scores = _any_right(group, ballot.sources[index], ballot.scores[index], groups.sizes == 1)
+    return Verdicts(boxes, scores, keys, voters, images)
 
 
-def tally(ballot: Ballot, groups: Sequence[Sequence[int]]) -> Verdicts:
+def tally(ballot: Ballot, groups: Groups) -> Verdicts:
     """`decide` for groups of one label whose members all come from different sources."""
-    sizes = np.array([len(group) for group in groups], np.int64)
-    index = np.array([i for members in groups for i in members], np.int64)
-    starts = np.cumsum(sizes) - sizes
-    scores = np.clip(ballot.scores[index], 0.0, 1.0)
+    index, sizes, starts = groups.members, groups.sizes, groups.starts
+    given = ballot.scores[index]
+    scores = np.clip(given, 0.0, 1.0)
     wrong = np.multiply.reduceat(1.0 - scores, starts)
     return Verdicts(
-        _mean_boxes(starts, sizes, ballot.boxes[index], ballot.scores[index]),
+        _mean_boxes(starts, sizes, ballot.boxes[index], given),
         np.where(sizes == 1, scores[starts], 1.0 - wrong),
         ballot.keys[index[starts]],
         sizes,
+        ballot.images[index[starts]],
     )
 
 
@@ -101,17 +108,11 @@ def _elected(
     of_group, of_key, member = _distinct(group, keys)
     weights = np.bincount(member, scores)
     order = np.lexsort((of_key, -weights, of_group))
-    first = np.flatnonzero(np.diff(of_group[order], prepend=-1))
-    winners = of_key[order][first]
-    agrees = np.ones(len(of_key), bool)
-    ends = np.append(first, len(order))[1:]
-    for n in np.flatnonzero(ends - first > 1).tolist():
-        entries = order[first[n] : ends[n]].tolist()
-        said = [int(of_key[entry]) for entry in entries]
-        winner = next((key for key in said[1:] if is_a(key, said[0])), said[0])
-        winners[n] = winner
-        for entry, key in zip(entries, said, strict=True):
-            agrees[entry] = key == winner or is_a(winner, key)
+    winners = of_key[order][_starts(of_group)]
+    narrower = order[is_a(of_key[order], winners[of_group[order]])]
+    # Written last is what counts, and that is to be the heaviest.
+    winners[of_group[narrower[::-1]]] = of_key[narrower[::-1]]
+    agrees = (of_key == winners[of_group]) | is_a(winners[of_group], of_key)
     return winners, agrees[member]
 
 
@@ -134,7 +135,7 @@ def _any_right(group: IntArray, sources: IntArray, scores: Doubles, single: Bool
     of_group, _, member = _distinct(group, sources)
     best = np.zeros(len(of_group))
     np.maximum.at(best, member, np.clip(scores, 0.0, 1.0))
-    starts = np.flatnonzero(np.diff(of_group, prepend=-1))
+    starts = _starts(of_group)
     wrong = np.multiply.reduceat(1.0 - best, starts)
     # A single score is kept to the last digit.
     return np.where(single, best[starts], 1.0 - wrong)
@@ -145,3 +146,8 @@ def _distinct(group: IntArray, codes: IntArray) -> tuple[IntArray, IntArray, Int
     width = int(codes.max(initial=0)) + 1
     pairs, member = np.unique(group * width + codes, return_inverse=True)
     return pairs // width, pairs % width, member
+
+
+def _starts(rising: IntArray) -> IntArray:
+    """Where each run of equal numbers starts."""
+    return np.flatnonzero(np.diff(rising, prepend=-1))

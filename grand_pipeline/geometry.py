@@ -28,6 +28,12 @@ def as_box(row: NDArray[np.floating]) -> Box:
     return x1, y1, x2, y2
 
 
+def box_tuples(boxes: NDArray[np.floating]) -> list[Box]:
+    """Boxes (n, 4) as tuples of Python floats."""
+    x1, y1, x2, y2 = boxes.T.tolist()
+    return list(zip(x1, y1, x2, y2, strict=True))
+
+
 def clip(boxes: FloatArray, size: Size) -> FloatArray:
     """Boxes (n, 4) cut to an image of `size` (height, width)."""
     height, width = size
@@ -43,10 +49,11 @@ def area(boxes: FloatArray) -> FloatArray:
 
 def intersection(a: FloatArray, b: FloatArray) -> FloatArray:
     """Intersection areas (n, m) of boxes a (n, 4) and b (m, 4)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    sides = np.clip(high - low, 0, None)
-    return np.asarray(sides[..., 0] * sides[..., 1], np.float32)
+    x1, y1, x2, y2 = np.ascontiguousarray(b.T)[:, None, :]
+    u1, v1, u2, v2 = np.ascontiguousarray(a.T)[:, :, None]
+    width = np.minimum(u2, x2) - np.maximum(u1, x1)
+    height = np.minimum(v2, y2) - np.maximum(v1, y1)
+    return np.asarray(np.maximum(width, 0) * np.maximum(height, 0), np.float32)
 
 
 def iou(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -165,8 +172,8 @@ def _runs(counts: str) -> NDArray[np.int64]:
     """
     codes = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
     last = (codes & 0x20) == 0
-    starts = np.flatnonzero(np.r_[True, last[:-1]])
-    place = np.arange(len(codes)) - np.repeat(starts, np.diff(np.r_[starts, len(codes)]))
+    starts = np.concatenate(([0], np.flatnonzero(last[:-1]) + 1))
+    place = np.arange(len(codes)) - np.repeat(starts, np.diff(starts, append=len(codes)))
     runs = np.add.reduceat((codes & 0x1F) << (5 * place), starts)
     runs -= np.where(codes[last] & 0x10, 1 << (5 * (place[last] + 1)), 0)
     runs[1::2] = np.cumsum(runs[1::2])

@@ -128,6 +128,7 @@ def _ends(words: list[str], index: int) -> bool:
     return named and (after in STOPS or after in _ARTICLES)
 
 
+@lru_cache(maxsize=65536)
 def how_many(phrase: str, head: str = "") -> int | None:
     """How many objects a phrase can speak of: 1, a stated number, or None for an open plural."""
     words = words_of(phrase)

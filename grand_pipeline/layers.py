@@ -83,37 +83,49 @@ def groups(
     """
     points = np.asarray(centres, np.float64).reshape(-1, 2)
     ranks = np.array([LAYERS.index(layer) for layer in layers], np.int64)
-    chains = _chains(points, ranks, np.asarray(alone, bool), distance)
+    heads = _chains(points, ranks, np.asarray(alone, bool), distance)
     # The first object of a chain stands for it.
-    firsts = np.unique(chains, return_index=True)[1]
-    order = np.lexsort((firsts, ranks[firsts]))
-    numbers = np.empty(len(firsts), np.int64)
-    numbers[order] = np.arange(len(firsts))
-    found: list[int] = numbers[chains].tolist()
+    firsts = np.flatnonzero(heads == np.arange(len(heads)))
+    numbers = np.empty(len(heads), np.int64)
+    numbers[firsts[np.argsort(ranks[firsts], kind="stable")]] = np.arange(len(firsts))
+    found: list[int] = numbers[heads].tolist()
     return found
 
 
 def _chains(
     points: NDArray[np.float64], ranks: NDArray[np.int64], alone: BoolArray, distance: float
 ) -> NDArray[np.int64]:
-    """The chain (n,) of each point, chains numbered from 0 in any order."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    """The first point of the chain of each point (n,)."""
     from scipy.spatial import cKDTree
 
     free = np.flatnonzero(~alone)
-    if distance > 0 and len(free) > 1:
-        # Layers are set apart in a third dimension, farther than any step.
-        apart = np.column_stack([points, ranks * (2.0 * distance)])[free]
-        # A little wider, because the tree rounds in its own way; the exact test is below.
-        pairs = free[cKDTree(apart).query_pairs(1.0001 * distance, output_type="ndarray")]
-    else:
-        pairs = np.zeros((0, 2), np.int64)
+    if distance <= 0 or len(free) < 2:
+        return np.arange(len(points))
+    # Layers are set apart in a third dimension, farther than any step.
+    apart = np.column_stack([points, ranks * (2.0 * distance)])[free]
+    # A little wider, because the tree rounds in its own way; the exact test is below.
+    pairs = free[cKDTree(apart).query_pairs(1.0001 * distance, output_type="ndarray")]
     i, j = pairs.T
     near = np.linalg.norm(points[i] - points[j], axis=1) < distance
-    links = (np.ones(int(near.sum()), bool), (i[near], j[near]))
-    graph = coo_array(links, shape=(len(points), len(points)))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+    return connected(len(points), i[near], j[near])
+
+
+def connected(count: int, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first of the nodes (count,) that each node is connected with by edges i, j (e,).
+
+    The heads of the two ends of an edge are made one until no edge has two, and every node follows
+    its head's head, so that long chains take few rounds.
+    """
+    heads = np.arange(count)
+    while True:
+        a, b = heads[i], heads[j]
+        apart = a != b
+        if not apart.any():
+            return heads
+        i, j, a, b = i[apart], j[apart], a[apart], b[apart]
+        np.minimum.at(heads, np.maximum(a, b), np.minimum(a, b))
+        while not np.array_equal(heads, above := heads[heads]):
+            heads = above
 
 
 def _cells(pixels: NDArray[np.int64], length: int, cells: int) -> NDArray[np.int64]:

@@ -6,181 +6,172 @@ input gets the same answer whatever order the input came in.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grand_pipeline import geometry
+from grand_pipeline.overlaps import IntArray, Pairs, led_pairs, ranges
 from grand_pipeline.types import BoolArray, FloatArray
 
-IntArray = NDArray[np.int64]
 Scores = NDArray[np.floating]
-
-_AT_ONCE = 1 << 20
-"""Pairs of boxes looked at together: bounds memory."""
-_MANY = 2000
-"""Boxes from which on suppression goes box by box."""
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Pairs of boxes that overlap: indices `first` < `second`, and their IoU, each (p,)."""
+class Groups:
+    """Numbers in groups, none of them empty: `members` (n,) group by group, `sizes` (g,)."""
 
-    first: IntArray
-    second: IntArray
-    iou: FloatArray
+    members: IntArray
+    sizes: IntArray
 
-    def where(self, chosen: BoolArray) -> Pairs:
-        """The pairs for which `chosen` (p,) is true."""
-        return Pairs(self.first[chosen], self.second[chosen], self.iou[chosen])
+    @staticmethod
+    def of(groups: Sequence[Sequence[int]]) -> Groups:
+        """Groups written as lists."""
+        members = [member for group in groups for member in group]
+        return Groups(np.array(members, np.int64), np.array([len(g) for g in groups], np.int64))
 
+    @staticmethod
+    def led(leader: IntArray, rank: IntArray | None = None) -> Groups:
+        """All indices (n,) by their leaders, leaders in order; a leader leads itself, and others
+        follow it by `rank` >= 0, by default by index. Those whose leader is -1 are left out."""
+        own = leader == np.arange(len(leader))
+        width = 1 if rank is None else int(rank.max(initial=0)) + 2
+        within = 0 if rank is None else np.where(own, 0, rank + 1)
+        members = np.argsort(leader * width + within, kind="stable")
+        left = int(np.count_nonzero(leader < 0))
+        sizes = np.bincount(leader[members[left:]], minlength=len(leader))
+        return Groups(members[left:], sizes[own])
 
-def overlapping(boxes: FloatArray, codes: IntArray, least: float) -> Pairs:
-    """All pairs of boxes (n, 4) of one code (n,) with IoU >= `least` > 0, in index order.
+    @property
+    def starts(self) -> IntArray:
+        """Where each group (g,) starts in `members`."""
+        return np.cumsum(self.sizes) - self.sizes
 
-    Boxes are swept from left to right, code by code, so that boxes far apart are never compared.
-    """
-    count = len(boxes)
-    if not count:
-        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
-    # Each code gets a stretch of the line of its own, as wide as all boxes together.
-    shift = codes * (float(boxes[:, 2].max() - boxes[:, 0].min()) + 1.0)
-    order = np.argsort(boxes[:, 0] + shift, kind="stable")
-    swept = boxes[order]
-    shift = shift[order]
-    later = np.searchsorted(swept[:, 0] + shift, swept[:, 2] + shift) - np.arange(1, count + 1)
-    later = np.maximum(later, 0)
-    ends = np.cumsum(later)
-    found: list[Pairs] = []
-    row = 0
-    while row < count:
-        done = int(ends[row - 1]) if row else 0
-        stop = max(row + 1, int(np.searchsorted(ends, done + _AT_ONCE, side="right")))
-        found.append(_swept(swept, row, later[row:stop], least))
-        row = stop
-    left, right = order[_joined(p.first for p in found)], order[_joined(p.second for p in found)]
-    first, second = np.minimum(left, right), np.maximum(left, right)
-    ranked = np.argsort(first * count + second, kind="stable")
-    iou = np.concatenate([pairs.iou for pairs in found])
-    return Pairs(first[ranked], second[ranked], iou[ranked])
+    @property
+    def numbers(self) -> IntArray:
+        """The number of the group of each of the `members` (n,)."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
+    def lists(self) -> list[list[int]]:
+        """The groups as lists."""
+        members, ends = self.members.tolist(), np.cumsum(self.sizes).tolist()
+        return [members[e - s : e] for s, e in zip(self.sizes.tolist(), ends, strict=True)]
 
-def _joined(parts: Iterable[IntArray]) -> IntArray:
-    return np.concatenate(list(parts))
+    def take(self, chosen: IntArray) -> Groups:
+        """The groups with these numbers, in this order."""
+        sizes = self.sizes[chosen]
+        return Groups(self.members[ranges(self.starts[chosen], sizes)], sizes)
 
-
-def _swept(boxes: FloatArray, row: int, later: IntArray, least: float) -> Pairs:
-    """Pairs of the boxes from `row` on with as many boxes after them as `later` says."""
-    ends = np.cumsum(later)
-    a = np.repeat(np.arange(row, row + len(later)), later)
-    b = np.arange(1, len(a) + 1) - np.repeat(ends - later, later) + a
-    x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)
-    height = np.minimum(y2[a], y2[b]) - np.maximum(y1[a], y1[b])
-    level = np.flatnonzero(height > 0)
-    a, b = a[level], b[level]
-    inter = (np.minimum(x2[a], x2[b]) - x1[b]) * height[level]
-    areas = (x2 - x1) * (y2 - y1)
-    iou = inter / (areas[a] + areas[b] - inter)
-    close = iou >= least
-    return Pairs(a[close], b[close], iou[close])
+    def joined(self, parts: Groups) -> Groups:
+        """Groups made of groups: `parts` of their numbers."""
+        loose = self.take(parts.members)
+        return Groups(loose.members, np.add.reduceat(loose.sizes, parts.starts))
 
 
-def suppress(boxes: FloatArray, scores: Scores, keys: IntArray, threshold: float) -> list[int]:
+Joins = Callable[[Pairs], BoolArray]
+"""Which pairs (p,) may be one."""
+
+
+def suppress(boxes: FloatArray, scores: Scores, keys: IntArray, threshold: float) -> IntArray:
     """Non-maximum suppression inside each label: indices kept, best score first.
 
     A box (n, 4) is dropped when its IoU with a kept box of the same key (n,) is > `threshold`.
     """
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
-    boxes, keys = boxes[order], keys[order]
-    alive = np.ones(len(order), bool)
-    if len(order) > _MANY:
-        # Thousands of boxes can be millions of pairs; then those of a kept box are looked at alone.
-        for index in range(len(order)):
-            if alive[index]:
-                later = (
-                    index
-                    + 1
-                    + np.flatnonzero(alive[index + 1 :] & (keys[index + 1 :] == keys[index]))
-                )
-                overlap = geometry.iou(boxes[index : index + 1], boxes[later])[0]
-                alive[later[overlap > threshold]] = False
-    else:
-        pairs = overlapping(boxes, keys, max(threshold, 1e-6))
-        pairs = pairs.where(pairs.iou > threshold)
-        for leader, start, end in _runs(pairs.first):
-            # Pairs come in the order of their first box, so whether this one stays is settled.
-            if alive[leader]:
-                alive[pairs.second[start:end]] = False
-    kept: list[int] = order[alive].tolist()
-    return kept
+    parts = absorb(
+        boxes[order], keys[order], max(threshold, 1e-6), lambda pairs: pairs.iou > threshold
+    )
+    return order[parts.members[parts.starts]]
 
 
-def voting_groups(pairs: Pairs, sources: IntArray) -> list[list[int]]:
-    """Groups of boxes from different sources (n,): a partition of all indices.
+def voting_groups(
+    boxes: FloatArray, keys: IntArray, sources: IntArray, nms_iou: float, least: float
+) -> Groups:
+    """Groups of boxes (n, 4) of one key (n,) from different sources (n,).
 
-    Boxes come in rank order; `pairs` are those that may vote together. The best free box is an
-    anchor; it takes from every other source the free partner that overlaps it most. Each group
-    starts with its anchor; anchors come in rank order.
+    Boxes come in rank order. A box is left out when its IoU with a better one of its own source and
+    key is > `nms_iou`. The best free box is an anchor; it takes from every other source the free
+    partner that overlaps it most, with IoU >= `least`. Each group starts with its anchor, the
+    others come by source; anchors come in rank order.
     """
-    partners = _partners(pairs)
-    source_of, free = sources.tolist(), [True] * len(sources)
-    groups: list[list[int]] = []
-    for anchor in range(len(sources)):
-        if not free[anchor]:
-            continue
-        group = [anchor]
-        if anchor in partners:
-            best: dict[int, tuple[float, int]] = {}
-            for other, iou in partners[anchor]:
-                if free[other]:
-                    source = source_of[other]
-                    if source not in best or iou > best[source][0]:
-                        best[source] = iou, other
-            group += [best[source][1] for source in sorted(best)]
-        for index in group:
-            free[index] = False
-        groups.append(group)
-    return groups
+    kept, leader = np.ones(len(boxes), bool), np.arange(len(boxes))
+    found: list[Pairs] = []
+    for pairs in led_pairs(boxes, keys, max(min(nms_iou, least), 1e-6), kept):
+        same = sources[pairs.first] == sources[pairs.second]
+        _strike(pairs.where(same & (pairs.iou > nms_iou)), kept)
+        found.append(pairs.where(kept[pairs.first] & ~same & (pairs.iou >= least)))
+    leader[~kept] = -1
+    for pairs in found:
+        pairs = pairs.where(kept[pairs.first] & kept[pairs.second])
+        free = leader == np.arange(len(leader))
+        took = _partners(pairs, sources[pairs.second].tolist(), free.tolist())
+        leader[pairs.second[took]] = pairs.first[took]
+    return Groups.led(leader, sources)
 
 
-def absorb(pairs: Pairs, count: int) -> list[list[int]]:
-    """Merge each of `count` boxes, given in rank order, into an earlier one.
+def _strike(pairs: Pairs, free: BoolArray) -> None:
+    """Strike out of `free` (n,) every box that is second to a free one."""
+    left = free.tolist()
+    for first, second in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
+        # Pairs come in the order of their first box, so whether this one is free is settled.
+        if left[first]:
+            left[second] = False
+    free[:] = left
 
-    `pairs` are those that may merge. Box j joins the free leader i < j of highest IoU. Returns a
-    partition; each part starts with its leader, in rank order.
+
+def _partners(pairs: Pairs, sources: Sequence[int], free: list[bool]) -> list[int]:
+    """Which of the pairs (p,) become partners; `sources` (p,) are those of their second boxes."""
+    seconds, shares = pairs.second.tolist(), pairs.iou.tolist()
+    took: list[int] = []
+    for anchor, start, end in _runs(pairs.first):
+        if free[anchor]:
+            best: dict[int, int] = {}
+            for n in range(start, end):
+                if free[seconds[n]] and shares[n] > shares[best.setdefault(sources[n], n)]:
+                    best[sources[n]] = n
+            for n in best.values():
+                free[seconds[n]] = False
+            took += best.values()
+    return took
+
+
+def absorb(boxes: FloatArray, codes: IntArray, least: float, joins: Joins) -> Groups:
+    """Merge boxes (n, 4), given in rank order, into earlier ones of their code (n,).
+
+    Of the pairs with IoU >= `least`, those that `joins` says may merge. Box j joins the leader
+    i < j of highest IoU. Returns a partition; each part starts with its leader, in rank order.
     """
-    best = np.zeros(count, np.float32)
-    leader = np.arange(count)
-    for index, start, end in _runs(pairs.first):
-        # As above, whether this one leads is settled.
-        if leader[index] == index:
-            second, iou = pairs.second[start:end], pairs.iou[start:end]
-            nearer = iou > best[second]
-            best[second[nearer]], leader[second[nearer]] = iou[nearer], index
-    parts: dict[int, list[int]] = {}
-    for index, head in enumerate(leader.tolist()):
-        parts.setdefault(head, []).append(index)
-    return list(parts.values())
+    best, leader = np.zeros(len(boxes), np.float32), np.arange(len(boxes))
+    free = np.ones(len(boxes), bool)
+    for every in led_pairs(boxes, codes, least, free):
+        pairs = every.where(joins(every))
+        _strike(pairs, free)
+        pairs = pairs.where(free[pairs.first])
+        # The highest IoU is written last, and of equal ones the first leader's.
+        rising = np.lexsort((-pairs.first, pairs.iou))
+        first, second, iou = pairs.first[rising], pairs.second[rising], pairs.iou[rising]
+        nearer = iou > best[second]
+        leader[second[nearer]], best[second[nearer]] = first[nearer], iou[nearer]
+    return Groups.led(leader)
 
 
-def best_match(
+def best_matches(
     overlap: FloatArray, agrees: BoolArray, agreeing_iou: float, any_iou: float
-) -> int | None:
-    """The candidate that a box belongs to, or None.
+) -> list[int | None]:
+    """The candidate that each box belongs to, or None.
 
-    `overlap` (n,) are IoUs with the candidates, `agrees` (n,) says whose label agrees. The best
+    `overlap` (m, n) are IoUs with the candidates, `agrees` (n,) says whose label agrees. The best
     agreeing candidate with IoU >= `agreeing_iou` wins; otherwise the best of any label with
     IoU >= `any_iou`.
     """
-    for allowed, limit in ((agrees, agreeing_iou), (np.ones_like(agrees), any_iou)):
-        scored = np.where(allowed, overlap, -1.0)
-        if len(scored) and scored.max() >= limit:
-            return int(scored.argmax())
-    return None
+    if not overlap.size:
+        return [None] * len(overlap)
+    found = np.full(len(overlap), -1)
+    for scored, limit in ((overlap, any_iou), (np.where(agrees, overlap, -1.0), agreeing_iou)):
+        found = np.where(scored.max(axis=1) >= limit, scored.argmax(axis=1), found)
+    return [index if index >= 0 else None for index in found.tolist()]
 
 
 def order_by(firsts: Sequence[NDArray[Any]], ties: Sequence[NDArray[Any]]) -> IntArray:
@@ -194,12 +185,11 @@ def order_by(firsts: Sequence[NDArray[Any]], ties: Sequence[NDArray[Any]]) -> In
     return np.lexsort((*reversed(ties), *reversed(firsts))) if same.any() else order
 
 
-def codes_of(names: Iterable[str]) -> tuple[IntArray, tuple[str, ...]]:
+def codes_of(names: Sequence[str]) -> tuple[IntArray, tuple[str, ...]]:
     """Names as numbers in the order of the alphabet, and the distinct names by number."""
-    every = list(names)
-    distinct = tuple(sorted(set(every)))
+    distinct = tuple(sorted(set(names)))
     table = dict(zip(distinct, range(len(distinct)), strict=True))
-    return np.fromiter(map(table.__getitem__, every), np.int64, len(every)), distinct
+    return np.array([table[name] for name in names], np.int64), distinct
 
 
 def _runs(values: IntArray) -> Iterable[tuple[int, int, int]]:
@@ -207,14 +197,3 @@ def _runs(values: IntArray) -> Iterable[tuple[int, int, int]]:
     starts = np.flatnonzero(np.diff(values, prepend=-1))
     ends = np.append(starts, len(values))[1:]
     return zip(values[starts].tolist(), starts.tolist(), ends.tolist(), strict=True)
-
-
-def _partners(pairs: Pairs) -> dict[int, list[tuple[int, float]]]:
-    """Index -> its partners in index order with their IoU."""
-    table: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for i, j, iou in zip(
-        pairs.first.tolist(), pairs.second.tolist(), pairs.iou.tolist(), strict=True
-    ):
-        table[i].append((j, iou))
-        table[j].append((i, iou))
-    return table

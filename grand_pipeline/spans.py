@@ -41,6 +41,12 @@ def _folded(text: str) -> str | None:
     return " ".join(text.lower().split()) if text.isascii() else None
 
 
+@lru_cache(maxsize=65536)
+def _wanted(phrase: str) -> str | None:
+    """A phrase in the form in which `_folded` texts are searched, None where that is not plain."""
+    return " ".join(phrase.lower().split()) if phrase.isascii() else None
+
+
 def _occurrences(text: str, phrase: str) -> list[Offsets]:
     """Every occurrence as whole words, none overlapping another."""
     found: list[Offsets] = []
@@ -59,13 +65,21 @@ def _is_letter(mark: str) -> bool:
     return mark.isalnum() or mark == "_"
 
 
+def present(text: str, phrases: Iterable[str]) -> list[str]:
+    """The phrases, in their order, that a text may hold: those that `find_all` is worth asking."""
+    folded = _folded(text)
+    if folded is None:
+        return list(phrases)
+    known = ((phrase, _wanted(phrase)) for phrase in phrases)
+    return [phrase for phrase, wanted in known if wanted is None or wanted in folded]
+
+
 def find_all(text: str, phrase: str) -> list[Offsets]:
     """Every occurrence of a phrase as whole words, whatever its case or spacing; [] if blank."""
     if not phrase.strip():
         return []
-    folded = _folded(text)
-    if folded is not None and phrase.isascii():
-        wanted = " ".join(phrase.lower().split())
+    folded, wanted = _folded(text), _wanted(phrase)
+    if folded is not None and wanted is not None:
         if wanted not in folded:
             return []
         if len(folded) == len(text):

@@ -3,8 +3,10 @@ objects that can answer."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -41,8 +43,11 @@ class Query:
     head: str
     wanted: int | None
     candidates: tuple[Candidate, ...]
+    rows: slice
+    """Where the candidates stand among those of all queries."""
 
 
+@lru_cache(maxsize=4096)
 def fold(text: str) -> str:
     """A phrase text for look-up: NFC, lower case, single blanks."""
     return " ".join(spans.nfc(text).lower().split())
@@ -56,7 +61,7 @@ def located(texts: Mapping[str, str], phrases: Sequence[Phrase]) -> list[Phrase]
         place = spans.locate(texts.get(phrase.caption, ""), words, phrase.start)
         if place is not None:
             start, end = place
-            moved = replace(phrase, text=words, start=start, end=end)
+            moved = Phrase(phrase.caption, words, phrase.head, start, end)
             found.setdefault((phrase.caption, start, end), moved)
     return [found[place] for place in sorted(found)]
 
@@ -71,17 +76,22 @@ def by_confidence(queries: Mapping[str, Query]) -> list[str]:
     return sorted(queries, key=rank)
 
 
-def share(
-    index: int, mentions: Sequence[Phrase], found: Mapping[str, tuple[int, ...]]
-) -> tuple[int, ...]:
-    """The objects of one mention: "a dog and a dog" takes the first, then the second."""
-    mention = mentions[index]
-    key = fold(mention.text)
-    ids, number = found[key], how_many(mention.text, mention.head)
-    if number is None:
-        return ids
-    before = sum(m.caption == mention.caption and fold(m.text) == key for m in mentions[:index])
-    return ids[before * number : (before + 1) * number] or ids[:number]
+def shared(
+    mentions: Sequence[Phrase], found: Mapping[str, tuple[int, ...]]
+) -> list[tuple[int, ...]]:
+    """The objects of each mention: "a dog and a dog" takes the first, then the second."""
+    before: Counter[tuple[str, str]] = Counter()
+    shares: list[tuple[int, ...]] = []
+    for mention in mentions:
+        key = fold(mention.text)
+        ids, number = found[key], how_many(mention.text, mention.head)
+        if number is None:
+            shares.append(ids)
+        else:
+            first = before[mention.caption, key] * number
+            shares.append(ids[first : first + number] or ids[:number])
+        before[mention.caption, key] += 1
+    return shares
 
 
 class Pool:
@@ -90,44 +100,55 @@ class Pool:
     A voted object goes by its label, a floating one by its votes too; words are canonical labels.
     """
 
-    def __init__(self, instances: Iterable[Instance], lexicon: Lexicon) -> None:
+    def __init__(
+        self, instances: Iterable[Instance], lexicon: Lexicon, places: Sequence[Box]
+    ) -> None:
         self.instances: list[Instance] = []
-        self.words: dict[str, set[int]] = {}
+        self._words: defaultdict[str, set[int]] = defaultdict(set)
+        self._narrower: defaultdict[str, set[str]] = defaultdict(set)
         self._lexicon = lexicon
-        for instance in instances:
-            self.add(instance)
+        self._places = geometry.as_boxes(places)
+        self.overlap: FloatArray = np.zeros((len(places), 0), np.float32)
+        """IoU of the boxes of phrases, `places` (m, 4), with the objects' (n, 4)."""
+        self.add(instances)
 
-    def add(self, instance: Instance) -> None:
-        """One more object."""
-        self.instances.append(instance)
-        self._note(len(self.instances) - 1)
+    def add(self, instances: Iterable[Instance]) -> None:
+        """More objects."""
+        first = len(self.instances)
+        self.instances.extend(instances)
+        boxes = geometry.as_boxes([instance.box for instance in self.instances[first:]])
+        more = geometry.iou(self._places, boxes)
+        self.overlap = np.concatenate([self.overlap, more], axis=1)
+        self._note(range(first, len(self.instances)))
 
     def change(self, index: int, instance: Instance) -> None:
-        """Another state of the object at `index`."""
-        for places in self.words.values():
-            places.discard(index)
+        """Another state of the object at `index`, on the same box."""
+        old = self.instances[index]
+        for label in (old.label, *(vote.label for vote in old.votes)):
+            self._words[self._lexicon.key(label)].discard(index)
         self.instances[index] = instance
-        self._note(index)
+        self._note([index])
 
     def agreeing(self, head: str) -> BoolArray:
-        """Which objects (n,) a head noun agrees with."""
+        """Which objects (n,) a head noun agrees with, as `Lexicon.alike` has it."""
         fits = np.zeros(len(self.instances), bool)
         key = self._lexicon.key(head)
-        for word, places in self.words.items():
-            if self._lexicon.alike(key, word):
-                fits[list(places)] = True
+        if key:
+            alike = {key} | self._lexicon.kinds(key) | self._narrower.get(key, set())
+            fits[[index for word in alike if word for index in self._words.get(word, ())]] = True
         return fits
 
-    def boxes(self) -> FloatArray:
-        """The boxes (n, 4)."""
-        return geometry.as_boxes([instance.box for instance in self.instances])
-
-    def _note(self, index: int) -> None:
-        instance = self.instances[index]
-        self.words.setdefault(self._lexicon.key(instance.label), set()).add(index)
-        if instance.status == "floating":
-            for vote in instance.votes:
-                self.words.setdefault(self._lexicon.key(vote.label), set()).add(index)
+    def _note(self, indices: Iterable[int]) -> None:
+        key, words, known = self._lexicon.key, self._words, set(self._words)
+        for index in indices:
+            instance = self.instances[index]
+            words[key(instance.label)].add(index)
+            if instance.status == "floating":
+                for vote in instance.votes:
+                    words[key(vote.label)].add(index)
+        for word in words.keys() - known:
+            for kind in self._lexicon.kinds(word):
+                self._narrower[kind].add(word)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,13 +13,17 @@ from hypothesis import strategies as st
 
 from grand_pipeline import geometry
 from grand_pipeline.consensus import Ballot, decide, tally
+from grand_pipeline.matching import Groups
+from grand_pipeline.overlaps import IntArray
+from grand_pipeline.types import BoolArray
 
 KINDS = {(1, 0), (2, 0), (2, 1)}
 """Label 2 is a kind of 1, and both are kinds of 0; 3 stands alone."""
 
 
-def is_a(label: int, kind: int) -> bool:
-    return (label, kind) in KINDS
+def is_a(labels: IntArray, kinds: IntArray) -> BoolArray:
+    pairs = zip(labels.tolist(), kinds.tolist(), strict=True)
+    return np.array([pair in KINDS for pair in pairs], bool)
 
 
 MEMBER = st.tuples(
@@ -37,6 +42,7 @@ def ballot(members: list[Member]) -> Ballot:
         np.array([score for _, score, _, _ in members], np.float64),
         np.array([source for *_, source, _ in members], np.int64),
         np.array([key for *_, key in members], np.int64),
+        np.zeros(len(members), np.int64),
     )
 
 
@@ -46,9 +52,9 @@ def plainly(members: list[Member]) -> tuple[int, list[float], float, int]:
     for _, score, _, key in members:
         weights[key] += score
     winner = min(weights, key=lambda key: (-weights[key], key))
-    narrower = [key for key in weights if is_a(key, winner)]
+    narrower = [key for key in weights if (key, winner) in KINDS]
     winner = min(narrower, key=lambda key: (-weights[key], key)) if narrower else winner
-    agreeing = [m for m in members if m[3] == winner or is_a(winner, m[3])]
+    agreeing = [m for m in members if m[3] == winner or (winner, m[3]) in KINDS]
     shares = [score**2 for _, score, _, _ in agreeing]
     shares = shares if any(shares) else [1.0] * len(agreeing)
     corners = [(x, y, x + w, y + h) for (x, y, w, h), *_ in agreeing]
@@ -68,7 +74,7 @@ def test_groups_are_decided_as_one_by_one(groups: list[list[Member]]) -> None:
     flat = [member for group in groups for member in group]
     ends = np.cumsum([len(group) for group in groups]).tolist()
     indices = [list(range(end - len(g), end)) for g, end in zip(groups, ends, strict=True)]
-    found = decide(ballot(flat), indices, is_a)
+    found = decide(ballot(flat), Groups.of(indices), is_a)
     for n, group in enumerate(groups):
         winner, box, score, voters = plainly(group)
         assert (found.keys[n], found.voters[n]) == (winner, voters)
@@ -82,7 +88,10 @@ def test_tally_is_decide_for_one_label_and_different_sources(groups: list[list[M
     flat = [member for group in alike for member in group]
     ends = np.cumsum([len(group) for group in alike]).tolist()
     indices = [list(range(end - len(g), end)) for g, end in zip(alike, ends, strict=True)]
-    one, two = tally(ballot(flat), indices), decide(ballot(flat), indices, is_a)
+    one, two = (
+        tally(ballot(flat), Groups.of(indices)),
+        decide(ballot(flat), Groups.of(indices), is_a),
+    )
     assert one.keys.tolist() == two.keys.tolist()
     assert one.voters.tolist() == two.voters.tolist()
     assert one.boxes == pytest.approx(two.boxes)
@@ -91,8 +100,8 @@ def test_tally_is_decide_for_one_label_and_different_sources(groups: list[list[M
 
 def test_a_single_score_is_kept_to_the_last_digit() -> None:
     alone = ballot([((0, 0, 5, 5), 0.3, 0, 0)])
-    assert tally(alone, [[0]]).scores.tolist() == [0.3]
-    assert decide(alone, [[0]], is_a).scores.tolist() == [0.3]
+    assert tally(alone, Groups.of([[0]])).scores.tolist() == [0.3]
+    assert decide(alone, Groups.of([[0]]), is_a).scores.tolist() == [0.3]
 
 
 def test_rank_is_by_voters_then_score() -> None:
@@ -100,13 +109,20 @@ def test_rank_is_by_voters_then_score() -> None:
         ((0, 0, 5, 5), 0.9, 0, 0), ((0, 0, 5, 5), 0.2, 0, 1), ((0, 0, 5, 5), 0.2, 1, 1),
         ((0, 0, 5, 5), 0.95, 0, 2),
     ]  # fmt: skip
-    assert decide(ballot(members), [[0], [1, 2], [3]], is_a).ranked().tolist() == [1, 2, 0]
+    groups = Groups.of([[0], [1, 2], [3]])
+    assert decide(ballot(members), groups, is_a).ranked().tolist() == [1, 2, 0]
+    images = replace(ballot(members), images=np.array([0, 1, 1, 0]))
+    assert decide(images, groups, is_a).ranked().tolist() == [2, 0, 1]
 
 
 def test_rounding_keeps_a_mean_inside_its_boxes() -> None:
     side = (0.1, 0.1, 0.7, 0.7)
     same = Ballot(
-        geometry.as_boxes([side] * 3), np.array([0.3, 0.7, 0.9]), np.arange(3), np.zeros(3, int)
+        geometry.as_boxes([side] * 3),
+        np.array([0.3, 0.7, 0.9]),
+        np.arange(3),
+        np.zeros(3, int),
+        np.zeros(3, int),
     )
     exact = geometry.as_boxes([side])[0].astype(np.float64).tolist()
-    assert tally(same, [[0, 1, 2]]).boxes[0].tolist() == exact
+    assert tally(same, Groups.of([[0, 1, 2]])).boxes[0].tolist() == exact

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grand_pipeline.layers import coordinates, depth_at, depth_inside, groups, layer_of
+from grand_pipeline.layers import connected, coordinates, depth_at, depth_inside, groups, layer_of
 from grand_pipeline.types import LAYERS
 
 
@@ -98,6 +98,16 @@ def test_groups_are_chains_inside_a_layer() -> None:
     layers = [far, near, near, far, near]
     assert groups(centres, layers, [False] * 5, 20) == [2, 0, 0, 2, 1]
     assert groups(centres, layers, [False] * 5, 10) == [3, 0, 1, 4, 2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14)), max_size=20))
+def test_connected_nodes_have_one_head(edges: list[tuple[int, int]]) -> None:
+    heads = list(range(15))
+    for a, b in edges:
+        low, high = sorted((heads[a], heads[b]))
+        heads = [low if head == high else head for head in heads]
+    i, j = np.array(edges, np.int64).reshape(-1, 2).T
+    assert connected(15, i, j).tolist() == heads
 
 
 def test_regions_join_nobody() -> None:

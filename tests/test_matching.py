@@ -7,16 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grand_pipeline import geometry, matching
+from grand_pipeline import geometry, overlaps
 from grand_pipeline.matching import (
+    Groups,
     absorb,
-    best_match,
+    best_matches,
     codes_of,
     order_by,
-    overlapping,
     suppress,
     voting_groups,
 )
+from grand_pipeline.overlaps import led_pairs, overlapping
 
 UNIT = (0, 0, 10, 10)
 NEAR = (1, 0, 11, 10)  # IoU 9/11 with UNIT
@@ -31,8 +32,8 @@ def codes(*values: int) -> np.ndarray:
 def test_suppress_keeps_other_labels() -> None:
     boxes = geometry.as_boxes([UNIT, NEAR, UNIT])
     scores = np.array([0.5, 0.9, 0.4], np.float32)
-    assert suppress(boxes, scores, codes(0, 0, 1), 0.6) == [1, 2]
-    assert suppress(boxes, scores, codes(0, 0, 1), 0.9) == [1, 0, 2]
+    assert suppress(boxes, scores, codes(0, 0, 1), 0.6).tolist() == [1, 2]
+    assert suppress(boxes, scores, codes(0, 0, 1), 0.9).tolist() == [1, 0, 2]
 
 
 RAW = st.lists(
@@ -51,10 +52,15 @@ def boxes_of(raw: Raw) -> np.ndarray:
     return geometry.as_boxes([(x, y, x + w, y + h) for (x, y, w, h), *_ in raw])
 
 
-def grouped(boxes: np.ndarray, keys: np.ndarray, sources: np.ndarray, least: float) -> list[Any]:
-    pairs = overlapping(boxes, keys, least)
-    apart = pairs.where(sources[pairs.first] != sources[pairs.second])
-    return voting_groups(apart, sources)
+def grouped(
+    boxes: np.ndarray, keys: np.ndarray, sources: np.ndarray, least: float, nms_iou: float = 1.0
+) -> list[Any]:
+    return voting_groups(boxes, keys, sources, nms_iou, least).lists()
+
+
+def absorbed(boxes: np.ndarray, least: float) -> list[list[int]]:
+    every = np.zeros(len(boxes), np.int64)
+    return absorb(boxes, every, 0.01, lambda pairs: pairs.iou >= least).lists()
 
 
 @given(RAW, st.floats(0.05, 1))
@@ -76,7 +82,7 @@ def test_overlapping_bounds_what_it_compares_at_once(monkeypatch: pytest.MonkeyP
         [corners, corners + rng.uniform(5, 30, (60, 2))], axis=1, dtype=np.float32
     )
     whole = overlapping(boxes, np.zeros(60, np.int64), 0.1)
-    monkeypatch.setattr(matching, "_AT_ONCE", 7)
+    monkeypatch.setattr(overlaps, "_AT_ONCE", 7)
     parts = overlapping(boxes, np.zeros(60, np.int64), 0.1)
     assert len(whole.first) > 100
     for name in ("first", "second", "iou"):
@@ -87,7 +93,7 @@ def test_overlapping_bounds_what_it_compares_at_once(monkeypatch: pytest.MonkeyP
 def test_suppression_leaves_no_rivals_and_drops_nothing_else(raw: Raw, threshold: float) -> None:
     boxes, keys = boxes_of(raw), codes(*(key for _, key, _ in raw))
     scores = np.linspace(1, 0.1, len(raw))
-    kept = suppress(boxes, scores, keys, threshold)
+    kept = suppress(boxes, scores, keys, threshold).tolist()
     rivals = (geometry.iou(boxes, boxes) > threshold) & (keys[:, None] == keys[None, :])
     assert kept == sorted(kept)
     assert not np.triu(rivals[np.ix_(kept, kept)], 1).any()
@@ -95,14 +101,48 @@ def test_suppression_leaves_no_rivals_and_drops_nothing_else(raw: Raw, threshold
         assert rivals[index, [k for k in kept if k < index]].any()
 
 
-@given(RAW, st.floats(0.1, 1))
-def test_many_boxes_are_suppressed_like_few(raw: Raw, threshold: float) -> None:
+@given(RAW, st.floats(0.1, 1), st.floats(0.1, 1))
+def test_crowds_are_treated_alike_in_parts_and_at_once(
+    raw: Raw, nms_iou: float, least: float
+) -> None:
     boxes, keys = boxes_of(raw), codes(*(key for _, key, _ in raw))
-    scores = np.array([source / 4 for *_, source in raw])
-    few = suppress(boxes, scores, keys, threshold)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matching, "_MANY", 0)
-        assert suppress(boxes, scores, keys, threshold) == few
+    sources = codes(*(source for *_, source in raw))
+    scores = sources / 4
+
+    def everything() -> list[Any]:
+        kept = suppress(boxes, scores, keys, nms_iou).tolist()
+        return [kept, grouped(boxes, keys, sources, least, nms_iou), absorbed(boxes, least)]
+
+    whole = everything()
+    for most in (1, 5, 20):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(overlaps, "_AT_ONCE", most)
+            assert everything() == whole
+
+
+def test_a_crowd_on_one_place_never_makes_all_its_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlaps, "_AT_ONCE", 1000)
+    boxes, free = geometry.as_boxes([UNIT] * 500), np.ones(500, bool)
+    made = 0
+    for pairs in led_pairs(boxes, np.zeros(500, np.int64), 0.5, free):
+        free[pairs.second] = False
+        made += len(pairs.first)
+    assert made < 1500
+    assert free.tolist() == [True] + [False] * 499
+
+
+@given(RAW, st.floats(0.1, 1))
+def test_absorbed_boxes_follow_the_nearest_leader(raw: Raw, least: float) -> None:
+    boxes = boxes_of(raw)
+    overlap = geometry.iou(boxes, boxes) * (geometry.iou(boxes, boxes) >= np.float32(least))
+    leaders: list[int] = []
+    follows: dict[int, int] = {}
+    for index in range(len(boxes)):
+        before = [n for n in leaders if overlap[n, index] > 0]
+        follows[index] = max(before, key=lambda n: (overlap[n, index], -n)) if before else index
+        leaders += [] if before else [index]
+    found = {i: part[0] for part in absorbed(boxes, least) for i in part}
+    assert found == follows
 
 
 def test_group_takes_best_box_of_each_source_not_the_first() -> None:
@@ -136,12 +176,34 @@ def test_groups_partition_the_boxes(raw: Raw, threshold: float) -> None:
         assert group[0] == min(group)
 
 
+@given(RAW, st.floats(0.1, 1), st.floats(0.1, 1))
+def test_voting_groups_leave_out_what_suppression_drops(
+    raw: Raw, nms_iou: float, least: float
+) -> None:
+    boxes, keys = boxes_of(raw), codes(*(k for _, k, _ in raw))
+    sources = codes(*(s for *_, s in raw))
+    kept = suppress(boxes, np.linspace(1, 0.1, len(raw)), 3 * sources + keys, nms_iou)
+    alone = grouped(boxes[kept], keys[kept], sources[kept], least)
+    wanted = [[int(kept[i]) for i in group] for group in alone]
+    assert grouped(boxes, keys, sources, least, nms_iou) == wanted
+
+
 def test_absorb_joins_the_best_overlapping_leader() -> None:
-    pairs = overlapping(geometry.as_boxes([HALF, UNIT, NEAR, AWAY]), codes(0, 0, 0, 0), 0.1)
-    assert absorb(pairs.where(pairs.iou >= 0.5), 4) == [[0, 1, 2], [3]]
-    apart = (pairs.iou >= 0.5) & ~((pairs.first == 0) & (pairs.second == 1))
-    assert absorb(pairs.where(apart), 4) == [[0], [1, 2], [3]]
-    assert absorb(pairs.where(pairs.iou > 2), 0) == []
+    boxes, every = geometry.as_boxes([HALF, UNIT, NEAR, AWAY]), codes(0, 0, 0, 0)
+    assert absorbed(boxes, 0.5) == [[0, 1, 2], [3]]
+    apart = absorb(boxes, every, 0.1, lambda p: (p.iou >= 0.5) & ((p.first != 0) | (p.second != 1)))
+    assert apart.lists() == [[0], [1, 2], [3]]
+    assert absorbed(boxes[:0], 0.1) == []
+
+
+def test_groups_of_groups() -> None:
+    groups = Groups.of([[4, 1], [0], [2, 5, 3]])
+    assert groups.lists() == [[4, 1], [0], [2, 5, 3]]
+    assert groups.numbers.tolist() == [0, 0, 1, 2, 2, 2]
+    assert groups.take(codes(2, 0)).lists() == [[2, 5, 3], [4, 1]]
+    assert groups.take(codes()).lists() == []
+    assert groups.joined(Groups.of([[1, 2], [0]])).lists() == [[0, 2, 5, 3], [4, 1]]
+    assert Groups.led(codes(0, 1, -1, 0, 1), codes(1, 0, 0, 3, 0)).lists() == [[0, 3], [1, 4]]
 
 
 def test_ties_decide_only_between_equals() -> None:
@@ -169,6 +231,6 @@ def test_codes_follow_the_alphabet() -> None:
         ([], [], None),
     ],
 )
-def test_best_match(overlap: list[float], agrees: list[bool], expected: int | None) -> None:
-    found = best_match(np.array(overlap, np.float32), np.array(agrees, bool), 0.5, 0.75)
-    assert found == expected
+def test_best_matches(overlap: list[float], agrees: list[bool], expected: int | None) -> None:
+    rows = np.array([overlap, np.zeros(len(overlap))], np.float32)
+    assert best_matches(rows, np.array(agrees, bool), 0.5, 0.75) == [expected, None]

@@ -9,58 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 
-from grand_pipeline import consensus, geometry, matching
-from grand_pipeline.columns import DETECTIONS, FUSED
+from grand_pipeline import consensus, describing, geometry, matching
+from grand_pipeline.columns import ATTRIBUTES, DETECTIONS, FUSED
 from grand_pipeline.consensus import Ballot, Verdicts
-from grand_pipeline.labels import Lexicon, normalize
-from grand_pipeline.matching import IntArray
+from grand_pipeline.labels import Lexicon
+from grand_pipeline.matching import Groups
+from grand_pipeline.overlaps import IntArray, Pairs
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
-from grand_pipeline.types import BoolArray, Detection, Instance, Kind, Size, Status, Vote
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """The usable detections of an image, best first."""
-
-    ballot: Ballot
-    rows: Sequence[tuple[str, str, float, int]]
-    """Source, the detector's own label, score and number of the canonical label."""
-    keys: tuple[str, ...]
-    """Canonical labels by number."""
-    kinds: tuple[frozenset[str], ...]
-    """What each canonical label is a kind of."""
-
-    def is_a(self, label: int, kind: int) -> bool:
-        """Whether a label is a kind of another, by number."""
-        return self.keys[kind] in self.kinds[label]
-
-    def told(self, members: Sequence[int], key: int) -> tuple[str, tuple[Vote, ...]]:
-        """The label of a place that `key` has won, in the voters' own word if they agree on one,
-        and its votes, best first; of equal words of a source the best is its vote."""
-        if len(members) == 1:
-            source, label, score, _ = self.rows[members[0]]
-            return normalize(label), (Vote(source, label, score),)
-        words: set[str] = set()
-        votes: dict[tuple[str, str], Vote] = {}
-        for i in sorted(members):
-            source, label, score, said = self.rows[i]
-            if said == key:
-                words.add(normalize(label))
-            if (source, label) not in votes:
-                votes[source, label] = Vote(source, label, score)
-        return words.pop() if len(words) == 1 else self.keys[key], tuple(votes.values())
+from grand_pipeline.types import BoolArray, Detection, Instance, Kind, Size, Status
+from stages.sightings import Found, Seen, observe
 
 
 @dataclass(frozen=True)
 class _Clusters:
     """Detections on one place each, as indices, and what they come to."""
 
-    members: Sequence[Sequence[int]]
+    members: Groups
     verdicts: Verdicts
 
 
@@ -101,6 +71,11 @@ class Fusion(Stage[None]):
     max_floating: int = 100
     """Floating objects kept per image, best first."""
 
+    describers: tuple[str, ...] = ()
+    """Sources whose labels are texts, such as GRiT's. From `group_iou` on they confirm the object
+    that their box fits best, like one more vote, and the text becomes an attribute; they give no
+    object a label and make none of their own."""
+
     lexicon: Lexicon = field(default_factory=Lexicon)
     """Synonyms and hypernyms beside the built-in ones."""
 
@@ -110,11 +85,12 @@ class Fusion(Stage[None]):
 
     @property
     def mentions(self) -> Writes:
-        return tuple(DETECTIONS.of(source) for source, _ in self.thresholds)
+        named = [source for source, _ in self.thresholds]
+        return tuple(DETECTIONS.of(name) for name in dict.fromkeys((*named, *self.describers)))
 
     @property
     def writes(self) -> Writes:
-        return (FUSED,)
+        return (FUSED, *(ATTRIBUTES.of(source) for source in self.describers))
 
     @property
     def needs_image(self) -> bool:
@@ -124,29 +100,62 @@ class Fusion(Stage[None]):
         """Nothing to load."""
 
     def annotate(self, model: None, records: Sequence[Record]) -> list[Row]:
-        rows: list[Row] = []
-        for record in records:
-            detections = record.members(DETECTIONS)
-            rows.append({FUSED: self.fuse(detections, record.size)})
-        return rows
+        found = [record.members(DETECTIONS) for record in records]
+        told = [{name: one.pop(name, ()) for name in self.describers} for one in found]
+        fused = self.fuse_all(found, [record.size for record in records])
+        return [
+            self.described(objects, texts, record.size) if texts else {FUSED: objects}
+            for objects, texts, record in zip(fused, told, records, strict=True)
+        ]
+
+    def described(self, fused: tuple[Instance, ...], told: describing.Told, size: Size) -> Row:
+        """The objects, of which describers have confirmed some, and what they say of them."""
+        limits = dict(self.thresholds)
+        texts = {
+            source: describing.usable(found, limits.get(source, self.threshold), size)
+            for source, found in told.items()
+        }
+        rule = describing.Rule(self.group_iou, self.min_votes, self.lexicon)
+        found = describing.confirm(fused, texts, rule)
+        said = {ATTRIBUTES.of(source): texts for source, texts in found.attributes.items()}
+        return {FUSED: found.instances, **said}
 
     def fuse(
         self, detections: Mapping[str, Sequence[Detection]], size: Size
     ) -> tuple[Instance, ...]:
         """Objects (voted first, each part best first) of an image of `size` (height, width)."""
-        seen = self._seen(detections, size) if any(detections.values()) else None
-        if seen is None or not seen.rows:
-            return ()
+        return self.fuse_all([detections], [size])[0]
+
+    def fuse_all(self, found: Sequence[Found], sizes: Sequence[Size]) -> list[tuple[Instance, ...]]:
+        """The objects of each image. All go through together, but no image meets another."""
+        own = dict(self.thresholds)
+        names = {name for one in found for name, detections in one.items() if detections}
+        limits = {name: own.get(name, self.threshold) for name in names}
+        seen = observe(found, sizes, limits, self.lexicon) if limits else None
+        if seen is None or not len(seen.spelt):
+            return [() for _ in found]
         uncountable = {self.lexicon.key(label) for label in self.stuff}
         stuff = np.array([key in uncountable for key in seen.keys], bool)
-        found = self._clusters(seen, stuff)
-        verdicts = found.verdicts
-        region = stuff[verdicts.keys]
-        order = verdicts.ranked()
-        order = order[_best_per_label(verdicts.keys[order], region[order])]
-        voted = self._objects(verdicts, region)[order]
-        kept = [*order[voted].tolist(), *order[~voted][: self.max_floating].tolist()]
-        return self._instances(seen, found, kept, int(voted.sum()), region)
+        clusters = self._clusters(seen, stuff)
+        order = clusters.verdicts.ranked()
+        ranked = clusters.verdicts.take(order)
+        voted = self._objects(ranked, stuff[ranked.keys])
+        kept = self._kept(ranked, voted, stuff[ranked.keys])
+        kept = kept[np.lexsort((~voted[kept], ranked.images[kept]))]
+        instances = self._instances(
+            seen, ranked.take(kept), clusters.members.take(order[kept]), voted[kept], stuff
+        )
+        ends = np.searchsorted(ranked.images[kept], np.arange(len(found) + 1)).tolist()
+        return [tuple(instances[start:end]) for start, end in pairwise(ends)]
+
+    def _kept(self, ranked: Verdicts, voted: BoolArray, region: BoolArray) -> IntArray:
+        """Which of the ranked clusters stay: of the regions the first of each label, and so many
+        that are not voted."""
+        labels = ranked.images * (int(ranked.keys.max()) + 1) + ranked.keys
+        kept = np.flatnonzero(_best_per_label(labels, region))
+        images, loose = ranked.images[kept], ~voted[kept]
+        before: IntArray = np.cumsum(loose) - loose
+        return kept[~loose | (before - before[np.searchsorted(images, images)] < self.max_floating)]
 
     def _objects(self, verdicts: Verdicts, region: BoolArray) -> BoolArray:
         """Which groups are objects: those with votes enough, and things sure enough on one."""
@@ -155,92 +164,62 @@ class Fusion(Stage[None]):
             return enough
         return enough | ((verdicts.scores >= self.single_vote_score) & ~region)
 
-    def _seen(self, detections: Mapping[str, Sequence[Detection]], size: Size) -> _Seen:
-        """Detections above threshold and inside the image, best first."""
-        names = tuple(sorted(detections))
-        every = [d for name in names for d in detections[name]]
-        sources = np.repeat(np.arange(len(names)), [len(detections[name]) for name in names])
-        boxes = geometry.clip(geometry.as_boxes([d.box for d in every]), size)
-        scores = np.array([d.score for d in every], np.float64)
-        spelt, spellings = matching.codes_of(d.label for d in every)
-        named, keys = matching.codes_of(self.lexicon.key(label) for label in spellings)
-        limits = np.array([dict(self.thresholds).get(n, self.threshold) for n in names])
-        # NaN survives clipping and compares false here, so broken boxes fall out too.
-        whole = np.all(boxes[:, 2:] > boxes[:, :2], axis=1) & np.isfinite(scores)
-        blank = np.array([not keys[code] for code in named], bool)
-        usable = np.flatnonzero(whole & (scores >= limits[sources]) & ~blank[spelt])
-        ties = (sources[usable], spelt[usable], *boxes[usable].T)
-        chosen = usable[matching.order_by((-scores[usable],), ties)]
-        ballot = Ballot(boxes[chosen], scores[chosen], sources[chosen], named[spelt[chosen]])
-        told = (ballot.sources.tolist(), spelt[chosen].tolist(), ballot.scores.tolist())
-        rows = [
-            (names[source], spellings[label], score, key)
-            for source, label, score, key in zip(*told, ballot.keys.tolist(), strict=True)
-        ]
-        return _Seen(ballot, rows, keys, tuple(map(self.lexicon.kinds, keys)))
-
-    def _clusters(self, seen: _Seen, stuff: BoolArray) -> _Clusters:
+    def _clusters(self, seen: Seen, stuff: BoolArray) -> _Clusters:
         """Same label first, then whatever lies on the same place; things and stuff apart."""
         ballot = seen.ballot
         groups = self._groups(ballot)
         first = consensus.tally(ballot, groups)
         order = first.ranked()
-        groups, first = [groups[n] for n in order.tolist()], first.take(order)
-        parts = matching.absorb(self._joining(first, stuff, seen), len(groups))
-        joined = [n for n, part in enumerate(parts) if len(part) > 1]
-        members = [[i for index in part for i in groups[index]] for part in parts]
-        alone = first.take(np.array([part[0] for part in parts], np.int64))
-        again = consensus.decide(ballot, [members[n] for n in joined], seen.is_a)
+        groups, first = groups.take(order), first.take(order)
+        parts = self._places(first, stuff, seen)
+        members = groups.joined(parts)
+        joined = np.flatnonzero(parts.sizes > 1)
+        again = consensus.decide(ballot, members.take(joined), seen.is_a)
+        alone = first.take(parts.members[parts.starts])
         return _Clusters(members, alone.replaced(joined, again))
 
-    def _groups(self, ballot: Ballot) -> list[list[int]]:
+    def _groups(self, ballot: Ballot) -> Groups:
         """Detections of one label that vote together, each source's own repetitions left out."""
-        own = ballot.sources * (int(ballot.keys.max()) + 1) + ballot.keys
-        kept = np.array(matching.suppress(ballot.boxes, ballot.scores, own, self.nms_iou), np.int64)
-        sources = ballot.sources[kept]
-        pairs = matching.overlapping(
-            ballot.boxes[kept], ballot.keys[kept], max(self.agreeing_iou, 1e-6)
-        )
-        apart = pairs.where(sources[pairs.first] != sources[pairs.second])
-        names = kept.tolist()
-        return [[names[i] for i in group] for group in matching.voting_groups(apart, sources)]
+        keys = ballot.images * (int(ballot.keys.max()) + 1) + ballot.keys
+        least = max(self.agreeing_iou, 1e-6)
+        return matching.voting_groups(ballot.boxes, keys, ballot.sources, self.nms_iou, least)
 
-    def _joining(self, verdicts: Verdicts, stuff: BoolArray, seen: _Seen) -> matching.Pairs:
-        """Pairs of groups that are one place."""
-        boxes = verdicts.boxes.astype(np.float32)
-        least = min(self.agreeing_iou, self.group_iou, self.conflict_iou)
-        pairs = matching.overlapping(boxes, stuff[verdicts.keys].astype(np.int64), max(least, 1e-6))
-        a, b = verdicts.keys[pairs.first], verdicts.keys[pairs.second]
-        agree = np.array(
-            [
-                seen.is_a(i, j) or seen.is_a(j, i)
-                for i, j in zip(a.tolist(), b.tolist(), strict=True)
-            ],
-            bool,
-        )
+    def _places(self, verdicts: Verdicts, stuff: BoolArray, seen: Seen) -> Groups:
+        """Groups that are one place, by number; the first of each is the best."""
         voted = verdicts.voters >= self.min_votes
-        limits = np.where(agree, self.agreeing_iou, self.group_iou).astype(np.float32)
-        limits[voted[pairs.first] & voted[pairs.second]] = self.conflict_iou
-        return pairs.where(pairs.iou >= limits)
+
+        def joins(pairs: Pairs) -> BoolArray:
+            a, b = verdicts.keys[pairs.first], verdicts.keys[pairs.second]
+            agree = seen.is_a(a, b) | seen.is_a(b, a)
+            limits = np.where(agree, self.agreeing_iou, self.group_iou).astype(np.float32)
+            limits[voted[pairs.first] & voted[pairs.second]] = self.conflict_iou
+            return pairs.iou >= limits
+
+        least = max(min(self.agreeing_iou, self.group_iou, self.conflict_iou), 1e-6)
+        codes = 2 * verdicts.images + stuff[verdicts.keys]
+        return matching.absorb(verdicts.boxes.astype(np.float32), codes, least, joins)
 
     def _instances(
-        self, seen: _Seen, found: _Clusters, kept: Sequence[int], voted: int, region: BoolArray
-    ) -> tuple[Instance, ...]:
-        """The clusters `kept` as instances, the first `voted` of them objects."""
-        boxes = found.verdicts.boxes.tolist()
-        scores, keys = found.verdicts.scores.tolist(), found.verdicts.keys.tolist()
-        kinds: list[Kind | None] = [None] * len(boxes)
+        self, seen: Seen, verdicts: Verdicts, members: Groups, voted: BoolArray, stuff: BoolArray
+    ) -> list[Instance]:
+        """The clusters as instances, numbered from 0 in each image."""
+        images = verdicts.images
+        kinds: list[Kind | None] = [None] * len(images)
         if self.stuff:
-            kinds = ["stuff" if one else "thing" for one in region.tolist()]
-        instances: list[Instance] = []
-        for index, n in enumerate(kept):
-            x1, y1, x2, y2 = boxes[n]
-            status: Status = "object" if index < voted else "floating"
-            label, votes = seen.told(found.members[n], keys[n])
-            instances.append(
-                Instance(index, status, kinds[n], (x1, y1, x2, y2), scores[n], label, votes)
+            kinds = ["stuff" if one else "thing" for one in stuff[verdicts.keys].tolist()]
+        statuses: list[Status] = ["object" if one else "floating" for one in voted.tolist()]
+        return list(
+            map(
+                Instance,
+                (np.arange(len(images)) - np.searchsorted(images, images)).tolist(),
+                statuses,
+                kinds,
+                geometry.box_tuples(verdicts.boxes),
+                verdicts.scores.tolist(),
+                seen.names(members, verdicts.keys),
+                seen.votes(members),
             )
-        return tuple(instances)
+        )
 
 
 def _best_per_label(keys: IntArray, region: BoolArray) -> BoolArray:

@@ -41,11 +41,12 @@ class _Work:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Masks(Stage[Sam]):
+class Masks(Stage[Sam | None]):
     """Masks of all objects, floating ones and stuff included, in the order of the objects.
 
     An object whose every mask comes out empty gets its filled box with score 0, so that no object
-    is without a mask.
+    is without a mask. Without a model nothing is computed: only masks that others have made are
+    matched, and an image's pixels are not looked at.
     """
 
     version: ClassVar[int] = 2
@@ -53,7 +54,10 @@ class Masks(Stage[Sam]):
 
     batch_size: int = 4
     model: str = "facebook/sam-vit-base"
-    """Hub id, folder or `embedded:` name of a SAM checkpoint, for the box prompts."""
+    """Hub id, folder or `embedded:` name of a SAM, SAM-HQ or SAM 2 checkpoint, or a `.pth` file of
+    the original package, for the box prompts. "": no model and no box prompts."""
+    dtype: sam.Dtype = "float32"
+    """Number format of the image encoder: float32, bfloat16 or float16."""
     prefer: Literal["auto", "prompt"] = "auto"
     """auto: a fitting automatic mask, else a fitting detector's mask, else a box prompt.
     prompt: a box prompt for every object, the others only where that comes out empty."""
@@ -73,10 +77,21 @@ class Masks(Stage[Sam]):
     box_iou: float = 0.5
     """Least IoU of a mask's tight box with the object's own box to take its place. Below, the mask
     shows a part of the object or something else beside it. A filled box never does."""
+    fill: bool = True
+    """Whether an object that no mask comes out for gets its filled box, of source `box` and with
+    score 0. Without, it has no mask."""
     prompts_per_call: int = 64
     """Box prompts decoded at a time: bounds memory."""
 
     operational: ClassVar[frozenset[str]] = Stage.operational | {"prompts_per_call"}
+
+    def __post_init__(self) -> None:
+        if self.model:
+            return
+        if self.prefer == "prompt":
+            raise ValueError('prefer = "prompt" needs a model for the box prompts')
+        if not (self.match_segments or self.match_detections):
+            raise ValueError("without a model, match_segments or match_detections has to be on")
 
     @property
     def reads(self) -> Reads:
@@ -90,13 +105,20 @@ class Masks(Stage[Sam]):
         """Masks."""
         return (MASKS,)
 
-    def load(self, device: str) -> Sam:
-        """The segmenter for the box prompts."""
-        return sam.load(self.model, device)
+    @property
+    def needs_image(self) -> bool:
+        """Only for box prompts."""
+        return bool(self.model)
 
-    def annotate(self, model: Sam, records: Sequence[Record]) -> list[Row]:
+    def load(self, device: str) -> Sam | None:
+        """The segmenter for the box prompts, if there are any."""
+        return sam.load(self.model, device, self.dtype) if self.model else None
+
+    def annotate(self, model: Sam | None, records: Sequence[Record]) -> list[Row]:
         """Masks of every image; those that need a prompt are encoded together."""
         work = [self._prepare(record) for record in records]
+        if model is None:
+            return [{MASKS: self._all(one, one.ready)} for one in work]
         asked = {n: one.record for n, one in enumerate(work) if one.wanted}
         embedded: dict[int, Embedded] = {}
         if asked:
@@ -133,10 +155,14 @@ class Masks(Stage[Sam]):
 
     def _masks(self, model: Sam, work: _Work, embedded: Embedded | None) -> tuple[ObjectMask, ...]:
         prompted = {} if embedded is None else self._prompted(model, work, embedded)
-        both = {**work.ready, **prompted}
+        return self._all(work, {**work.ready, **prompted})
+
+    def _all(self, work: _Work, made: Mapping[int, ObjectMask]) -> tuple[ObjectMask, ...]:
+        """The masks `made`, by position of their object, and filled boxes for the rest."""
         return tuple(
-            both[n] if n in both else _filled(instance.id, instance.box, work.record.size)
+            made[n] if n in made else _filled(instance.id, instance.box, work.record.size)
             for n, instance in enumerate(work.instances)
+            if n in made or self.fill
         )
 
     def _prompted(self, model: Sam, work: _Work, embedded: Embedded) -> dict[int, ObjectMask]:
@@ -170,11 +196,8 @@ def match(boxes: FloatArray, candidates: FloatArray, least: float) -> dict[int, 
     overlap = geometry.iou(boxes, candidates)
     # Pairs below the limit count nothing, so they can not push a good pair out.
     rows, columns = linear_sum_assignment(np.where(overlap >= least, overlap, 0), maximize=True)
-    return {
-        int(row): int(column)
-        for row, column in zip(rows, columns, strict=True)
-        if overlap[row, column] >= least
-    }
+    good = overlap[rows, columns] >= least
+    return dict(zip(rows[good].tolist(), columns[good].tolist(), strict=True))
 
 
 def window(box: Box, size: Size, margin: float) -> BoolArray:

@@ -8,8 +8,9 @@ Ids of fused objects never change.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -37,9 +38,10 @@ from grand_pipeline.types import (
     PhraseLink,
     Size,
     Span,
+    Status,
     Vote,
 )
-from stages.mentions import Candidate, Linked, Pool, Query, by_confidence, fold, located, share
+from stages.mentions import Candidate, Linked, Pool, Query, by_confidence, fold, located, shared
 
 Boxes = Mapping[str, tuple[PhraseBox, ...]]
 """Grounder -> its boxes."""
@@ -113,12 +115,12 @@ class Linking(Stage[None]):
         texts = {source: spans.nfc(captions[source]) for source in sorted(captions)}
         mentions = located(texts, phrases)
         queries = self._queries(mentions, boxes, size)
-        pool = Pool(fused, self.lexicon)
+        places = [c.box for query in queries.values() for c in query.candidates]
+        pool = Pool(fused, self.lexicon, places)
         found = {key: self._resolve(queries[key], pool) for key in by_confidence(queries)}
-        ids = [share(index, mentions, found) for index in range(len(mentions))]
         links: dict[tuple[str, str], tuple[int, ...]] = {}
         placed: dict[str, list[Span]] = {source: [] for source in texts}
-        for mention, chosen in zip(mentions, ids, strict=True):
+        for mention, chosen in zip(mentions, shared(mentions, found), strict=True):
             if chosen:
                 known = links.get((mention.caption, mention.text), ())
                 links[mention.caption, mention.text] = tuple(dict.fromkeys((*known, *chosen)))
@@ -135,16 +137,20 @@ class Linking(Stage[None]):
     def _queries(self, mentions: Sequence[Phrase], boxes: Boxes, size: Size) -> dict[str, Query]:
         """Folded phrase text -> what is asked for and where the grounders see it."""
         candidates = self._candidates(boxes, size)
+        times: dict[str, Counter[str]] = {}
+        for mention in mentions:
+            times.setdefault(fold(mention.text), Counter())[mention.caption] += 1
         queries: dict[str, Query] = {}
+        row = 0
         for mention in mentions:
             key = fold(mention.text)
             if key not in queries:
                 number = how_many(mention.text, mention.head)
-                alike = [m.caption for m in mentions if fold(m.text) == key]
-                times = max(alike.count(caption) for caption in alike)
-                wanted = None if number is None else number * times
+                wanted = None if number is None else number * max(times[key].values())
                 head = mention.head or next(iter(heads(mention.text)), mention.text)
-                queries[key] = Query(head, wanted, tuple(candidates.get(key, ())))
+                mine = tuple(candidates.get(key, ()))
+                queries[key] = Query(head, wanted, mine, slice(row, row + len(mine)))
+                row += len(mine)
         return queries
 
     def _candidates(self, boxes: Boxes, size: Size) -> dict[str, list[Candidate]]:
@@ -153,10 +159,11 @@ class Linking(Stage[None]):
         for source in sorted(boxes):
             clipped = geometry.clip(geometry.as_boxes([b.box for b in boxes[source]]), size)
             whole = np.all(clipped[:, 2:] > clipped[:, :2], axis=1).tolist()
-            for given, box, fits in zip(boxes[source], clipped, whole, strict=True):
+            places = geometry.box_tuples(clipped)
+            for given, box, fits in zip(boxes[source], places, whole, strict=True):
                 score = 1.0 if given.score is None else given.score
                 if fits and score >= self.min_score:
-                    candidate = Candidate(source, geometry.as_box(box), score, given.score)
+                    candidate = Candidate(source, box, score, given.score)
                     found.setdefault(fold(given.text), []).append(candidate)
         for key, candidates in found.items():
             candidates.sort(key=lambda c: (-c.score, c.source, c.box))
@@ -181,19 +188,18 @@ class Linking(Stage[None]):
         """Objects under the phrase's boxes, best box first; `agrees` (n,) says whose words fit."""
         if not query.candidates:
             return ()
-        around = pool.boxes()
-        ids: list[int] = []
-        for candidate in query.candidates:
+        matches = matching.best_matches(
+            pool.overlap[query.rows], agrees, self.agreeing_iou, any_iou
+        )
+        ids: dict[int, None] = {}
+        for candidate, index in zip(query.candidates, matches, strict=True):
             if query.wanted is not None and len(ids) >= query.wanted:
                 break
-            overlap = geometry.iou(geometry.as_boxes([candidate.box]), around)[0]
-            index = matching.best_match(overlap, agrees, self.agreeing_iou, any_iou)
             if index is not None:
+                known = pool.instances[index]
                 if agrees[index]:
-                    voted = self._voted(pool.instances[index], query.head, candidate)
-                    pool.change(index, voted)
-                ids.append(pool.instances[index].id)
-                ids = list(dict.fromkeys(ids))
+                    pool.change(index, self._voted(known, query.head, candidate))
+                ids[known.id] = None
         return tuple(ids)
 
     def _by_label(self, query: Query, pool: Pool, agrees: BoolArray) -> tuple[int, ...]:
@@ -215,14 +221,14 @@ class Linking(Stage[None]):
         same = np.zeros(len(good), np.int64)
         kept = matching.suppress(boxes, scores, same, self.agreeing_iou)[: query.wanted]
         first = max((instance.id for instance in pool.instances), default=-1) + 1
-        for number, index in enumerate(kept):
-            vote = Vote(good[index].source, query.head, good[index].given)
-            pool.add(
-                Instance(
-                    first + number, "floating", self._kind(label), good[index].box, None, label,
-                    (vote,),
-                )
-            )  # fmt: skip
+        kind = self._kind(label)
+        pool.add(
+            Instance(
+                first + number, "floating", kind, good[index].box, None, label,
+                (Vote(good[index].source, query.head, good[index].given),),
+            )
+            for number, index in enumerate(kept.tolist())
+        )  # fmt: skip
         return tuple(range(first, first + len(kept)))
 
     def _kind(self, label: str) -> Kind | None:
@@ -242,6 +248,10 @@ class Linking(Stage[None]):
         if known or (instance.status == "object" and not same):
             return instance
         votes = (*instance.votes, Vote(candidate.source, head, candidate.given))
-        agreeing = {v.source for v in votes if self.lexicon.agree(v.label, instance.label)}
-        promoted = len(agreeing) >= self.min_votes
-        return replace(instance, votes=votes, status="object" if promoted else instance.status)
+        status: Status = instance.status
+        if status == "floating":
+            agreeing = {v.source for v in votes if self.lexicon.agree(v.label, instance.label)}
+            status = "object" if len(agreeing) >= self.min_votes else "floating"
+        return Instance(
+            instance.id, status, instance.kind, instance.box, instance.score, instance.label, votes
+        )

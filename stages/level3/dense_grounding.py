@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from grand_pipeline import references, spans
+from grand_pipeline import references, spans, structured
 from grand_pipeline.columns import (
     ASSIGNED,
     ATTRIBUTES,
@@ -20,10 +20,11 @@ from grand_pipeline.columns import (
     INSTANCES,
     LINKS,
 )
+from grand_pipeline.generation import Generation
 from grand_pipeline.labels import Lexicon, normalize, plural, words_of
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
-from grand_pipeline.types import DenseCaption, Generation, PhraseLink, Span
+from grand_pipeline.types import DenseCaption, PhraseLink, Span
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,18 @@ class DenseGrounding(Stage[None]):
     ) -> DenseCaption:
         """The grounded text.
 
-        `verified` is true only if the answer has references, every one of them named existing
-        objects, agreed with their labels and contradicted none of their attributes, and no mark
-        was left unread. Sentences without reference are not checked.
+        `verified` is true only if every reference named existing objects, agreed with their
+        labels and contradicted none of their attributes, and no mark was left unread; beside
+        that, claims of a draft that was reviewed all held, and a draft that was not reviewed has
+        references at all. Sentences without reference are checked by a review only.
         """
-        answer = references.parse(spans.nfc(draft.answer))
+        answer = structured.read(draft.answer)
         table = {named.id: named for named in objects}
-        known = frozenset(attribute for named in objects for attribute in named.attributes)
+        marked = objects if answer.marked else ()
+        known = frozenset(attribute for named in marked for attribute in named.attributes)
         pieces: list[tuple[str, tuple[int, ...]]] = []
-        holds = answer.clean and bool(answer.marked)
+        checked = draft.review.verified if draft.review else bool(answer.marked)
+        holds = answer.clean and checked
         for piece in answer.pieces:
             ids = self._agreeing(piece, table)
             pieces.append((piece.text, ids))
@@ -116,8 +120,8 @@ class DenseGrounding(Stage[None]):
         found: list[Span] = []
         for evidence in (said, _by_number(described), _by_number(labelled)):
             level = [
-                Span(spans.with_determiner(text, start), end, ids)
-                for phrase, ids in sorted(evidence.items())
+                Span(spans.with_determiner(text, start), end, evidence[phrase])
+                for phrase in sorted(spans.present(text, evidence))
                 for start, end in spans.find_all(text, phrase)
             ]
             found += spans.longest_first(level)

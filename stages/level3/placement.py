@@ -94,10 +94,7 @@ class Placement(Stage[None]):
             [instance.kind == "stuff" for instance in instances],
             self.group_distance * max(size),
         )
-        return tuple(
-            Place(instance.id, value, layer, group)
-            for instance, value, layer, group in zip(instances, depths, names, numbers, strict=True)
-        )
+        return tuple(map(Place, [instance.id for instance in instances], depths, names, numbers))
 
 
 def _depth(instance: Instance, rle: Rle | None, depth: FloatArray, size: Size) -> float:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from grand_pipeline import columns as c
 from grand_pipeline import geometry
 from grand_pipeline.columns import Column
+from grand_pipeline.generation import Generation
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Stage
 from grand_pipeline.types import (
@@ -29,7 +30,6 @@ from grand_pipeline.types import (
     Box,
     DepthMap,
     Detection,
-    Generation,
     Instance,
     Landmark,
     ObjectMask,
@@ -275,7 +275,7 @@ def crowd(kind: str) -> dict[str, list[Detection]]:
     if kind == "identical":
         return {s: [Detection((1, 1, 9, 9), 0.5, "dog")] * 2500 for s in "ab"}
     if kind == "identical boxes":
-        return {s: [Detection((1, 1, 9, 9), 0.5, f"{s}{n}x") for n in range(100)] for s in "abc"}
+        return {s: [Detection((1, 1, 9, 9), 0.5, f"{s}{n}x") for n in range(1700)] for s in "abc"}
     corners = rng.uniform(0, 80, (5000, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(2, 20, (5000, 2))], axis=1)
     words = rng.choice(["dog", "cats", "man", "tree", "sky", "animal"], 5000).tolist()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grand_pipeline import settings
-from grand_pipeline.columns import DETECTIONS, FUSED
+from grand_pipeline.columns import ATTRIBUTES, DETECTIONS, FUSED
 from grand_pipeline.labels import Lexicon
-from grand_pipeline.types import Box, Detection, Instance, Vote
+from grand_pipeline.types import Attribute, Box, Detection, Instance, Vote
 from stages.level1.fusion import Fusion
 from tests.records import record_of
 
@@ -237,6 +238,16 @@ def test_order_of_input_is_irrelevant(detections: dict[str, list[Detection]]) ->
     assert Fusion().fuse(detections, SIZE) == Fusion().fuse(turned, SIZE)
 
 
+@given(st.lists(MANY, max_size=4), st.booleans())
+def test_images_go_through_together_as_they_do_alone(
+    images: list[dict[str, list[Detection]]], with_stuff: bool
+) -> None:
+    stage = Fusion(stuff=("sky",) if with_stuff else (), max_floating=2)
+    sizes = [(100, 100), (80, 90), (60, 120), (100, 40)][: len(images)]
+    alone = [stage.fuse(one, size) for one, size in zip(images, sizes, strict=True)]
+    assert stage.fuse_all(images, sizes) == alone
+
+
 def test_options_can_be_written_in_a_preset() -> None:
     table = {
         "thresholds": [["a", 0.3]],
@@ -247,3 +258,32 @@ def test_options_can_be_written_in_a_preset() -> None:
     assert stage.thresholds == (("a", 0.3),)
     assert stage.lexicon.agree("pooch", "guard")
     assert stage.options()["lexicon"]["synonyms"] == (("pooch", "dog"),)
+
+
+def test_describers_confirm_and_describe_but_do_not_label() -> None:
+    dog, near = (10.0, 10.0, 40.0, 40.0), (12.0, 10.0, 42.0, 40.0)
+    values = {
+        DETECTIONS.of("a"): (Detection(dog, 0.5, "dog"),),
+        DETECTIONS.of("grit"): (
+            Detection(near, 0.9, "a brown dog"),
+            Detection((60.0, 60.0, 90.0, 90.0), 0.9, "green grass"),
+        ),
+    }
+    stage = Fusion(describers=("grit",))
+    (row,) = stage.annotate(None, [record_of(values)])
+    (only,) = row[FUSED]
+    assert (only.status, only.label, only.votes) == ("object", "dog", (Vote("a", "dog", 0.5),))
+    assert row[ATTRIBUTES.of("grit")] == (Attribute(0, "grit", "a brown dog"),)
+    assert set(stage.writes) == {FUSED, ATTRIBUTES.of("grit")}
+    assert stage.mentions == (DETECTIONS.of("grit"),)
+    strict = replace(stage, thresholds=(("grit", 0.95),))
+    (row,) = strict.annotate(None, [record_of(values)])
+    assert [i.status for i in row[FUSED]] == ["floating"] and row[ATTRIBUTES.of("grit")] == ()
+    (row,) = stage.annotate(None, [record_of({DETECTIONS.of("a"): values[DETECTIONS.of("a")]})])
+    assert [i.status for i in row[FUSED]] == ["floating"] and row[ATTRIBUTES.of("grit")] == ()
+
+
+def test_without_describers_every_source_labels() -> None:
+    values = {DETECTIONS.of("grit"): (Detection((10.0, 10.0, 40.0, 40.0), 0.9, "a brown dog"),)}
+    (row,) = Fusion().annotate(None, [record_of(values)])
+    assert set(row) == {FUSED} and [i.status for i in row[FUSED]] == ["floating"]

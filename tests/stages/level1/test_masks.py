@@ -20,6 +20,7 @@ from grand_pipeline.types import (
 )
 from stages.level1.masks import Masks, match, window
 from tests.tiny.checkpoints import checkpoint, sam
+from tests.tiny.masks import SEGMENTERS, segmenter
 from tests.tiny.records import ODD_SIZES, filled, instance, record
 
 SIZE = (40, 60)
@@ -141,6 +142,28 @@ def test_image_without_objects_or_prompts_is_not_encoded() -> None:
     assert model.embedded == 0
 
 
+def test_without_a_model_there_are_the_masks_that_others_made() -> None:
+    one = scene(OBJECTS, segments=[(10, 10, 30, 30)], detections=[(40, 10, 50, 30)])
+    bare = Masks(model="")
+    assert bare.load("cpu") is None and not bare.needs_image and bare.models == ()
+    found = masks(bare, None, one)
+    assert [(m.object_id, m.source, m.score) for m in found] == [
+        (4, "auto", pytest.approx(0.8)),
+        (7, "detector", pytest.approx(0.6)),
+        (2, "box", 0.0),
+    ]
+    assert found[2].box is None and geometry.rle_area(found[2].mask) == 200, "the filled box"
+    left = masks(Masks(model="", fill=False), None, one)
+    assert [m.object_id for m in left] == [4, 7]
+
+
+def test_without_a_model_nothing_can_be_prompted() -> None:
+    with pytest.raises(ValueError, match="needs a model"):
+        Masks(model="", prefer="prompt")
+    with pytest.raises(ValueError, match="match_segments or match_detections"):
+        Masks(model="", match_segments=False, match_detections=False)
+
+
 def test_reads_follow_the_options() -> None:
     assert Masks().reads == (INSTANCES, SEGMENTS, DETECTIONS)
     assert Masks(match_segments=False, match_detections=False).reads == (INSTANCES,)
@@ -162,16 +185,15 @@ def test_window_is_never_empty(box: tuple[float, float, float, float], pixels: i
 
 
 @pytest.mark.parametrize("size", [SIZE, *ODD_SIZES])
-def test_real_model_masks_every_object_of_images_of_any_size(size: Size) -> None:
-    stage = Masks(
-        model=checkpoint(sam), match_segments=False, match_detections=False, prompts_per_call=2
-    )
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_every_model_masks_every_object_of_images_of_any_size(name: str, size: Size) -> None:
+    stage = Masks(match_segments=False, match_detections=False, prompts_per_call=2)
     height, width = size
     objects = [
         instance(n, (0.0, 0.0, max(1.0, width * f), max(1.0, height * f)))
         for n, f in enumerate((1.0, 0.5, 0.01))
     ]
-    found = masks(stage, stage.load("cpu"), record(size, {INSTANCES: tuple(objects)}))
+    found = masks(stage, segmenter(name), record(size, {INSTANCES: tuple(objects)}))
     assert [mask.object_id for mask in found] == [0, 1, 2]
     for mask in found:
         assert mask.mask.size == size and geometry.rle_area(mask.mask) > 0
@@ -183,3 +205,14 @@ def test_batch_of_empty_and_full_images() -> None:
     records = [record(SIZE, {INSTANCES: found}) for found in ((), OBJECTS, ())]
     rows = stage.annotate(stage.load("cpu"), records)
     assert [len(row[MASKS]) for row in rows] == [0, 3, 0]
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_a_batch_of_eight_masks_what_single_images_do(name: str) -> None:
+    stage = Masks(match_segments=False, match_detections=False)
+    records = [record(SIZE, {INSTANCES: OBJECTS}, seed=n) for n in range(8)]
+    model = segmenter(name)
+    for row, one in zip(stage.annotate(model, records), records, strict=True):
+        for together, apart in zip(row[MASKS], masks(stage, model, one), strict=True):
+            assert geometry.rle_iou([together.mask], [apart.mask])[0, 0] > 0.95
+            assert together.score == pytest.approx(apart.score, abs=1e-4)

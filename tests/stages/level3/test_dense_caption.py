@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
+from benchmarks.llm_server import MODEL, FakeServer, Reply, Rule, completion
+from grand_pipeline import settings
 from grand_pipeline.columns import DENSE_DRAFT, SCENE_GRAPH
-from grand_pipeline.errors import SettingsError
+from grand_pipeline.errors import AnnotationError, SettingsError
+from grand_pipeline.types import Span
 from stages.level3.dense_caption import DenseCaption
+from stages.level3.dense_grounding import DenseGrounding, Named
 from tests.records import record_of
+from tests.stages.test_feedback import VALUES
 from tests.tiny.chats import Parrot, llama
 from tests.tiny.checkpoints import checkpoint
 
@@ -23,12 +31,85 @@ def test_one_generation_per_record_in_order() -> None:
 
 def test_a_real_model_answers_within_its_limit() -> None:
     stage = DenseCaption(
-        model=checkpoint(llama), prompt="dense_caption/picturebook", max_new_tokens=6
+        model=checkpoint(llama),
+        prompt="dense_caption/picturebook",
+        max_new_tokens=6,
+        attempts=1,
+        accept=("stop", "length", "empty"),
     )
     (row,) = stage.annotate(stage.load("cpu"), [record_of({SCENE_GRAPH: GRAPH})])
     told = row[DENSE_DRAFT]
-    assert told.finish_reason in ("stop", "length")
+    assert told.finish_reason in stage.accept
     assert GRAPH in told.prompt and len(told.answer) <= 6
+
+
+def replies(*texts: str) -> Rule:
+    """The n-th time a question is asked, the n-th of the texts."""
+    return lambda asked, times: completion(texts[min(times, len(texts) - 1)])
+
+
+def drafts(rule: Rule, values: Mapping[Any, Any], **options: Any) -> tuple[Any, FakeServer]:
+    with FakeServer(rule) as server:
+        stage = DenseCaption(model=MODEL, endpoint=server.url, context_length=9000, **options)
+        (row,) = stage.annotate(stage.load("cpu"), [record_of(values)])
+    return row[DENSE_DRAFT], server
+
+
+JSON = '{"caption": "A red cat.", "mentions": [{"phrase": "A red cat", "objects": [0]}]}'
+
+
+def test_json_is_asked_for_under_a_schema_and_grounded() -> None:
+    told, server = drafts(
+        replies(JSON), {SCENE_GRAPH: GRAPH}, answer="json", prompt="dense_caption/json"
+    )
+    asked = server.asked[0]["response_format"]["json_schema"]
+    assert set(asked["schema"]["properties"]) == {"caption", "mentions"}
+    found = DenseGrounding().ground(told, (Named(0, True, "cat", ("red",)),), ())
+    assert (found.text, found.spans, found.verified) == ("A red cat.", (Span(0, 9, (0,)),), True)
+
+
+def test_broken_json_is_asked_for_again_and_plain_text_is_taken() -> None:
+    options: dict[str, Any] = {"answer": "json", "prompt": "dense_caption/json"}
+    told, server = drafts(replies('{"caption": "A dog', JSON), {SCENE_GRAPH: GRAPH}, **options)
+    assert (told.answer, told.attempts, told.seed) == (JSON, ("invalid JSON",), 1)
+    assert "response_format" in server.asked[1]
+    told, _ = drafts(replies("A red cat."), {SCENE_GRAPH: GRAPH}, **options)
+    assert (told.answer, told.attempts) == ("A red cat.", ())
+    with pytest.raises(AnnotationError, match=r'invalid JSON, invalid JSON\. .*"A dog'):
+        drafts(replies('{"caption": "A dog'), {SCENE_GRAPH: GRAPH}, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"answer": "json"}, {"prompt": "dense_caption/json"}], ids=["answer", "prompt"]
+)
+def test_answer_and_prompt_have_to_agree(options: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="does not go with prompt"):
+        settings.stages(settings.Preset("p", "", {"dense_caption": options}))
+
+
+def test_a_draft_is_revised_until_its_claims_hold() -> None:
+    values = VALUES | {SCENE_GRAPH: GRAPH}
+    good = "<p>A red car</p>[0] is here."
+
+    def rule(asked: Mapping[str, Any], times: int) -> Reply:
+        revision = "Faults:" in asked["messages"][-1]["content"]
+        return completion(good if revision else "<p>A blue car</p>[0] is here.")
+
+    told, server = drafts(rule, values, rounds=2)
+    assert told.answer == good and len(server.asked) == 2
+    assert told.review.mended == ('"A blue car": [0] car is red',)
+    assert (told.review.rounds, told.review.verified) == (1, True)
+    found = DenseGrounding().ground(told, (Named(0, True, "car", ("red",)),), ())
+    assert found.verified
+    assert told == DENSE_DRAFT.decode(DENSE_DRAFT.encode(told))
+
+
+def test_without_rounds_nothing_further_is_read_or_asked() -> None:
+    assert DenseCaption().reads == (SCENE_GRAPH,)
+    told, server = drafts(replies("A purple unicorn and a lamp."), {SCENE_GRAPH: GRAPH})
+    assert told.review is None and len(server.asked) == 1
+    assert set(DenseCaption(rounds=1).reads) > {SCENE_GRAPH}
+    assert DenseCaption(rounds=1).prompts == ("dense_caption/default", "feedback/default")
 
 
 def test_the_prompt_is_part_of_what_identifies_the_stage() -> None:

@@ -16,14 +16,8 @@ from grand_pipeline.columns import (
     INSTANCES,
     LINKS,
 )
-from grand_pipeline.types import (
-    AssignedLabel,
-    Attribute,
-    DenseCaption,
-    Generation,
-    Instance,
-    PhraseLink,
-)
+from grand_pipeline.generation import Generation
+from grand_pipeline.types import AssignedLabel, Attribute, DenseCaption, Instance, PhraseLink
 from stages.level3.dense_grounding import DenseGrounding, Named
 from tests.records import record_of
 

@@ -13,15 +13,8 @@ from grand_pipeline.columns import (
     LINKS,
     Column,
 )
-from grand_pipeline.types import (
-    AssignedLabel,
-    Attribute,
-    DenseCaption,
-    Generation,
-    Instance,
-    PhraseLink,
-    Vote,
-)
+from grand_pipeline.generation import Generation
+from grand_pipeline.types import AssignedLabel, Attribute, DenseCaption, Instance, PhraseLink, Vote
 from stages.level3.grand_v1_dense_grounding import GrandV1DenseGrounding
 from tests.records import record_of
 from tests.stages.level2.test_grand_v1_phrases import ByHand
