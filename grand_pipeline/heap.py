@@ -1,13 +1,17 @@
-"""How the process keeps freed memory.
+"""How a process that runs models treats its memory.
 
 The C library gives large blocks back to the system as soon as they are freed and asks for fresh
 ones at the next call. A model on a CPU does that thousands of times per image, and every fresh page
 costs a fault: more than a tenth of all model time. Kept for the next call, it costs nothing.
+
+Python's collector looks again and again at everything that is alive: with a model and its libraries
+loaded that is more than a million objects which never die.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 # Parameters of glibc's mallopt(3).
@@ -29,3 +33,14 @@ def keep() -> bool:
         return False
     wanted = ((_MMAP_THRESHOLD, _LARGEST_BLOCK), (_TRIM_THRESHOLD, KEPT_BYTES))
     return all(mallopt(name, value) == 1 for name, value in wanted)
+
+
+def settle() -> None:
+    """Hide what is alive by now, libraries and models, from Python's collector.
+
+    It still collects what comes later. To be called whenever a model has been loaded; what was
+    hidden before and has died since is collected first.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

@@ -43,6 +43,7 @@ class StageActor:
             self._model, self._key = None, ""
             self._model = step.stage.load(pick_device(step.stage.device))
             self._key = step.key
+            heap.settle()
         return annotate_shard(self._run, step, self._model, shard, self._token)
 
     def publish(self, plan: Plan, shard: str) -> Outcome:

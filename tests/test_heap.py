@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import resource
 import subprocess
 import sys
+import weakref
 
 import pytest
 
@@ -37,3 +39,22 @@ def test_large_blocks_are_used_again() -> None:
 
 def test_says_whether_it_could() -> None:
     assert heap.keep() is (platform.libc_ver()[0] == "glibc")
+
+
+def test_what_is_alive_is_hidden_from_the_collector_and_what_comes_later_is_not() -> None:
+    heap.settle()
+    try:
+        assert gc.get_freeze_count() > 1000
+        gone = weakref.finalize(later := Later(), lambda: None)
+        later.ring = later
+        del later
+        gc.collect()
+        assert not gone.alive
+    finally:
+        gc.unfreeze()
+
+
+class Later:
+    """Something that can hold itself."""
+
+    ring: object = None

@@ -22,7 +22,7 @@ from training.recipes.picturebook.scenes import (
     pixels,
 )
 
-SIZE, GRID, MASK, SCENE = 192, 24, 96, SIDE  # sides: model input, cells, masks, rendered scenes
+SIZE, GRID, MASK, SCENE = 160, 20, 80, SIDE  # sides: model input, cells, masks, rendered scenes
 BOXES, POINTS = 5, 3  # prompts per picture
 BILINEAR = Image.Resampling.BILINEAR  # what the image processor of SAM does
 CLASSES = {name: i for i, name in enumerate((*THINGS, *STUFF))}

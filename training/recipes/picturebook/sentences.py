@@ -12,61 +12,23 @@ import numpy as np
 
 from grand_pipeline.picturebook.grammar import Draft
 from grand_pipeline.picturebook.lexicon import article
-from grand_pipeline.picturebook.vocabulary import COLORS, STUFF, THINGS
+from training.recipes.picturebook.everyday_words import (
+    ADJECTIVES,
+    COLLECTIVES,
+    COMPOUNDS,
+    FINITE,
+    INTRANSITIVE,
+    MASSES,
+    NUMBERS,
+    PLACES,
+    PLURALS,
+    PREPOSITIONS,
+    SINGULARS,
+    TRANSITIVE,
+    split,
+)
 
 Rng = np.random.Generator
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-PLURALS = _words(
-    "people children women men boys girls dogs cats cars trees flowers cups books boats birds "
-    "plates buildings bags skiers elephants sheep apples players shoes clouds windows chairs "
-    "umbrellas horses kites leaves boxes bottles"
-)
-SINGULARS = (
-    *THINGS,
-    *_words(
-        "man woman boy girl child baby person bench motorcycle van skateboard surfboard laptop "
-        "phone cup plate bowl pizza sandwich cake bottle book bag backpack suitcase hat shirt "
-        "jacket dress tie couch bed desk shelf window door mirror sink toilet oven fridge clock "
-        "sign fence bridge tower church building snowboard racket frisbee elephant zebra giraffe "
-        "bear sheep duck monkey teddy guitar camera helmet glove basket vase picture fork knife "
-        "spoon banana apple orange carrot box toy doll remote keyboard mouse player rider crowd"
-    ),
-)
-MASSES = (*STUFF, *_words("snow ice dirt gravel fog smoke food fruit furniture traffic sunlight"))
-PLACES = _words(
-    "street park kitchen field beach room table bench hill lake river mountain city market "
-    "station harbor garden yard forest stage counter platform sidewalk court slope ground "
-    "background foreground corner middle distance top side meadow playground"
-)
-ADJECTIVES = (
-    *COLORS,
-    *_words(
-        "big small large tall little old young long short round wooden empty dirty clean bright "
-        "dark wet busy crowded beautiful tiny huge open parked striped plastic happy"
-    ),
-)
-COMPOUNDS = _words("tennis baseball kitchen street living dining traffic stone brick soccer glass")
-COLLECTIVES = _words("group pair couple bunch row piece slice herd flock pile stack bowl plate")
-PREPOSITIONS = _words(
-    "on in near under behind beside above below over with at by against inside around "
-    "through across from into outside between past for down up along toward during"
-)
-TRANSITIVE = _words(
-    "holding riding eating wearing carrying watching pulling throwing hitting pushing reading "
-    "using chasing catching drinking feeding flying brushing cutting making"
-)
-INTRANSITIVE = _words(
-    "standing sitting walking running lying playing flying swimming sleeping floating hanging "
-    "growing jumping waiting grazing skiing surfing smiling looking resting driving parked"
-)
-FINITE = (("sits", "sit"), ("stands", "stand"), ("lies", "lie"), ("walks", "walk"),
-          ("looks", "look"), ("waits", "wait"), ("flies", "fly"), ("runs", "run"))  # fmt: skip
-NUMBERS = _words("two three four five six several many some")
 
 
 def sentence(rng: Rng) -> Draft:
@@ -74,7 +36,7 @@ def sentence(rng: Rng) -> Draft:
     draft = Draft()
     builders: Sequence[Callable[[Draft, Rng], int]] = (
         _fragment, _fragment, _acting, _acting, _listing, _being, _finite, _existing, _showing,
-        _passive,
+        _passive, _framed,
     )  # fmt: skip
     root = builders[int(rng.integers(len(builders)))](draft, rng)
     if rng.random() < 0.5:
@@ -289,7 +251,7 @@ def _showing(draft: Draft, rng: Rng) -> int:
 def _passive(draft: Draft, rng: Rng) -> int:
     """`a table topped with food`, `a street (that is) lined with trees`."""
     root, _ = _noun(draft, rng, "ROOT", None)
-    form = _pick(_words("topped filled covered lined surrounded decorated followed"), rng)
+    form = _pick(split("topped filled covered lined surrounded decorated followed"), rng)
     which = None
     if rng.random() < 0.3:
         which = (draft.word("that", "PRON", "nsubjpass"), draft.word("is", "AUX", "auxpass"))
@@ -297,4 +259,27 @@ def _passive(draft: Draft, rng: Rng) -> int:
     for word in which or ():
         draft.rehang(word, verb)
     _noun(draft, rng, "pobj", draft.word(_pick(("with", "by"), rng), "ADP", "prep", verb))
+    return root
+
+
+def _framed(draft: Draft, rng: Rng) -> int:
+    """`a close up of a cat lying on a bed`, `a black and white photo of two men`."""
+    place = len(draft.tokens) + 1
+    if rng.random() < 0.5:
+        draft.word("a", "DET", "det", place)
+        # No noun: "a close" is nothing that could be pointed at.
+        root = draft.word("close", "ADV", "ROOT")
+        draft.word("up", "ADV", "advmod", root)
+    else:
+        place += 3
+        draft.word("a", "DET", "det", place)
+        first = draft.word("black", "ADJ", "amod", place)
+        draft.word("and", "CCONJ", "cc", first)
+        draft.word("white", "ADJ", "conj", first)
+        root = draft.word(_pick(("photo", "picture", "image"), rng), "NOUN", "ROOT")
+    seen, _ = _noun(draft, rng, "pobj", draft.word("of", "ADP", "prep", root))
+    if rng.random() < 0.5:
+        _action(draft, rng, "acl", seen)
+    else:
+        _places(draft, rng, seen)
     return root

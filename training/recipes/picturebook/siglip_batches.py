@@ -67,9 +67,9 @@ class Shape:
     std: tuple[float, ...] = HALF
 
 
-CROP = Shape(64, 8, 128, 4, 4, 384, "gelu_pytorch_tanh")
+CROP = Shape(64, 8, 128, 3, 4, 384, "gelu_pytorch_tanh")
 # As the first layers of the embedded detector's vision tower, so that it can start from them.
-SCENE = Shape(224, 16, 192, 4, 3, 768, "gelu", CLIP_MEAN, CLIP_STD)
+SCENE = Shape(224, 16, 192, 3, 3, 768, "gelu", CLIP_MEAN, CLIP_STD)
 
 
 @dataclass(frozen=True)
