@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pyarrow as pa
@@ -44,34 +45,74 @@ def arrow_type(hint: Any) -> pa.DataType:
 
 def encode(value: Any) -> Any:
     """A dataclass value as dicts, lists and scalars that Arrow accepts."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, tuple | list):
-        return [encode(item) for item in value]
-    return value
+    kind: Any = type(value)
+    return value if kind in _PLAIN else _encoder(kind)(value)
 
 
 def decode(hint: Any, plain: Any) -> Any:
     """The inverse of `encode` for annotation `hint`."""
-    if plain is None:
-        return None
-    hint = _bare(hint)
-    if dataclasses.is_dataclass(hint):
-        cls = typing.cast(Any, hint)
-        hints = _hints(cls)
-        values = {f.name: decode(hints[f.name], plain[f.name]) for f in dataclasses.fields(hint)}
-        return cls(**values)
-    if get_origin(hint) is tuple:
-        args = get_args(hint)
-        inner = args if args[-1] is not Ellipsis else [args[0]] * len(plain)
-        return tuple(decode(h, item) for h, item in zip(inner, plain, strict=True))
-    return plain
+    return None if plain is None else _decoder(hint)(plain)
+
+
+_PLAIN = frozenset((*_SCALARS, type(None)))
+"""Types of values that are stored as they are."""
+
+Code = Callable[[Any], Any]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# Looking at a type costs more than coding a value of it, so each is looked at once.
+@functools.cache
+def _encoder(kind: Any) -> Code:
+    """The encoder of values of a type."""
+    if dataclasses.is_dataclass(kind):
+        names = tuple(f.name for f in dataclasses.fields(kind))
+        return lambda value: {name: encode(getattr(value, name)) for name in names}
+    if issubclass(kind, tuple | list):
+        return lambda value: [encode(item) for item in value]
+    return _same
 
 
 @functools.cache
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    """Resolved field types of a dataclass; resolving them is most of the cost of decoding."""
-    return typing.get_type_hints(cls)
+def _decoder(hint: Any) -> Code:
+    """The decoder of values that are not None for an annotation."""
+    hint = _bare(hint)
+    if dataclasses.is_dataclass(hint):
+        return _record_decoder(typing.cast(Any, hint))
+    if get_origin(hint) is not tuple:
+        return _same
+    args = get_args(hint)
+    if args[-1] is not Ellipsis:
+        inner = [_decoder(arg) for arg in args]
+        return lambda plain: tuple(
+            [None if i is None else code(i) for code, i in zip(inner, plain, strict=True)]
+        )
+    each = _decoder(args[0])
+    return (
+        tuple
+        if each is _same
+        else lambda plain: tuple([None if item is None else each(item) for item in plain])
+    )
+
+
+def _record_decoder(cls: type[Any]) -> Code:
+    hints = typing.get_type_hints(cls)
+    fields = [(f.name, _decoder(hints[f.name])) for f in dataclasses.fields(cls)]
+
+    def decoded(plain: dict[str, Any]) -> Any:
+        # A field that was added since the file was written has its default.
+        return cls(
+            **{
+                name: None if (value := plain[name]) is None else code(value)
+                for name, code in fields
+                if name in plain
+            }
+        )
+
+    return decoded
 
 
 def _bare(hint: Any) -> Any:

@@ -12,7 +12,9 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 
 from grand_pipeline import codec
+from grand_pipeline.generation import Generation
 from grand_pipeline.types import (
+    Affordance,
     AssignedLabel,
     Attribute,
     Box,
@@ -21,7 +23,6 @@ from grand_pipeline.types import (
     DenseCaption,
     DepthMap,
     Detection,
-    Generation,
     Instance,
     Landmark,
     ObjectMask,
@@ -90,10 +91,17 @@ TAGS: Family[tuple[Tag, ...]] = Family(
 )
 LANDMARK: Column[Landmark] = Column("landmark", Landmark, "Two-level scene category.")
 DEPTH_MAP: Column[DepthMap] = Column(
-    "depth_map", DepthMap, "Relative inverse depth, larger = nearer, on the model's grid."
+    "depth_map",
+    DepthMap,
+    "Inverse depth, larger = nearer, on the model's grid: relative, or 1 / metres where `metric`.",
 )
 DETECTIONS: Family[tuple[Detection, ...]] = Family(
     "detections", tuple[Detection, ...], "Raw boxes (pixels) with scores and labels as given."
+)
+QUERY_GROUPS: Family[tuple[int, ...]] = Family(
+    "query_groups",
+    tuple[int, ...],
+    "How many of a detector's queries, in order, shared each prompt; empty where none is shared.",
 )
 DESCRIPTIONS: Family[tuple[RegionText, ...]] = Family(
     "descriptions", tuple[RegionText, ...], "Imported: what a model said of boxes (pixels)."
@@ -139,6 +147,9 @@ ATTRIBUTES: Family[tuple[Attribute, ...]] = Family(
 ASSIGNED: Column[tuple[AssignedLabel, ...]] = Column(
     "assigned", tuple[AssignedLabel, ...], "The label chosen for each object among its votes."
 )
+AFFORDANCES: Column[tuple[Affordance, ...]] = Column(
+    "affordances", tuple[Affordance, ...], "What objects, by id, are good for. Not published."
+)
 PLACEMENTS: Column[tuple[Placement, ...]] = Column(
     "placements", tuple[Placement, ...], "Depth, depth layer and group of each object."
 )
@@ -163,6 +174,7 @@ COLUMNS: tuple[Column[Any] | Family[Any], ...] = (
     LANDMARK,
     DEPTH_MAP,
     DETECTIONS,
+    QUERY_GROUPS,
     DESCRIPTIONS,
     LABEL_CHOICES,
     SEGMENTS,
@@ -176,6 +188,7 @@ COLUMNS: tuple[Column[Any] | Family[Any], ...] = (
     MASKS,
     ATTRIBUTES,
     ASSIGNED,
+    AFFORDANCES,
     PLACEMENTS,
     RELATIONS,
     SCENE_GRAPH,

@@ -37,6 +37,11 @@ if importlib.util.find_spec("torchvision"):
 _OPTIONAL = (
     ("pillow-heif", "HEIC images", "pip install 'grand-pipeline[heic]'"),
     ("s3fs", "images on s3://", "pip install 'grand-pipeline[s3]'"),
+    (
+        "segment-anything",
+        ".pth checkpoints of SAM",
+        "pip install 'grand-pipeline[segment-anything]'",
+    ),
 )
 
 

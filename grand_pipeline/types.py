@@ -5,7 +5,8 @@ Conventions, stated once:
 * A box is `xyxy` in absolute pixels of the EXIF-upright original image, float, half-open
   (`x1 <= x < x2`), inside the image.
 * A mask at rest is a COCO compressed run-length encoding.
-* Depth is relative inverse depth: unitless, larger = nearer, comparable within one image only.
+* Depth is relative inverse depth: unitless, larger = nearer, comparable within one image only. A
+  map of a metric model is one over metres, and says so.
 * A span is a pair of character offsets `[start, end)` into the stored text.
 * Object ids are given once per image and never renumbered.
 
@@ -127,6 +128,19 @@ class Attribute:
 
 
 @dataclass(frozen=True)
+class Affordance:
+    """A use that objects offer, such as to sit on; `labels` are the words that say so.
+
+    `description` is a sentence about the use, null where the table has none.
+    """
+
+    category: str
+    description: str | None
+    object_ids: tuple[int, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class AssignedLabel:
     """The label chosen for one object among its votes, with the chooser's probability.
 
@@ -244,16 +258,6 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Generation:
-    """What a language model was asked and what it said, kept verbatim."""
-
-    prompt: str
-    answer: str
-    source: str
-    finish_reason: str
-
-
-@dataclass(frozen=True)
 class SourceFile:
     """A file that was imported, verbatim."""
 
@@ -266,19 +270,31 @@ class DepthMap:
     """Relative inverse depth on the model's own grid, to be stretched over the whole image.
 
     `values` are the bytes of a C-ordered little-endian float16 array of shape `grid` (h, w).
-    Keeping the model's grid loses nothing and keeps large photographs small.
+    Keeping the model's grid loses nothing and keeps large photographs small. `metric`: the values
+    are one over metres, of a model that predicts distances; else they have no unit.
     """
 
     grid: Size
     values: bytes
+    metric: bool = False
 
     def array(self) -> FloatArray:
         """The map as float32, shape (h, w) = `grid`."""
         flat = np.frombuffer(self.values, dtype="<f2")
         return flat.reshape(self.grid).astype(np.float32)
 
+    def metres(self) -> FloatArray | None:
+        """Distances (h, w) in metres, right to 1 in 2000 and infinite where the map is 0; None if
+        the map is relative."""
+        if not self.metric:
+            return None
+        values = self.array()
+        far = np.full_like(values, np.inf)
+        return np.asarray(np.divide(1.0, values, out=far, where=values > 0))
+
     @staticmethod
-    def of(array: NDArray[np.floating]) -> DepthMap:
+    def of(array: NDArray[np.floating], metric: bool = False) -> DepthMap:
         """Pack a (h, w) array."""
         height, width = array.shape
-        return DepthMap((int(height), int(width)), np.ascontiguousarray(array, "<f2").tobytes())
+        packed = np.ascontiguousarray(array, "<f2").tobytes()
+        return DepthMap((int(height), int(width)), packed, metric)

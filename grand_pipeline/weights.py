@@ -1,7 +1,8 @@
 """Where weights come from and what identifies them.
 
 A stage names its model as a hub id (`google/owlvit-base-patch32`, optionally `@revision`), as a
-local folder, or as `embedded:NAME`, a checkpoint that ships inside the package.
+local folder, as a single file where the stage takes such, or as `embedded:NAME`, a checkpoint that
+ships inside the package. `open_clip:` before a hub id or folder says which package is to load it.
 """
 
 from __future__ import annotations
@@ -16,35 +17,45 @@ EMBEDDED = Path(__file__).parent / "picturebook" / "checkpoints"
 RECORDS = frozenset({"training.json", "log.jsonl", "curve.svg"})
 """Files of a checkpoint that say how it was made; they do not change what it computes."""
 
+OPEN_CLIP = "open_clip:"
+
 _PREFIX = "embedded:"
 
 
 def resolve(model: str) -> str:
-    """What `from_pretrained` takes for `model`: a folder or a hub id without revision.
+    """What `from_pretrained` takes for `model`: a folder, a file or a hub id without revision.
 
-    Raises SettingsError when an embedded checkpoint or a path-like folder does not exist.
+    Raises SettingsError when an embedded checkpoint or what looks like a path does not exist.
     """
+    model = model.removeprefix(OPEN_CLIP)
     if model.startswith(_PREFIX):
         return str(_embedded(model.removeprefix(_PREFIX)))
     if model.startswith(("/", ".", "~")):
         folder = Path(model).expanduser()
-        if not folder.is_dir():
-            raise SettingsError(f"model folder '{model}' does not exist; give a folder or a hub id")
+        if not folder.exists():
+            raise SettingsError(
+                f"model '{model}' does not exist; give a file, a folder or a hub id"
+            )
         return str(folder)
     return model.partition("@")[0]
 
 
 def revision(model: str) -> str | None:
     """The revision after `@` of a hub id, if any."""
-    if model.startswith((_PREFIX, "/", ".", "~")) or Path(model).is_dir():
+    model = model.removeprefix(OPEN_CLIP)
+    if model.startswith((_PREFIX, "/", ".", "~")) or Path(model).exists():
         return None
     return model.partition("@")[2] or None
 
 
 @lru_cache(maxsize=256)
 def digest(model: str) -> str:
-    """Identity of the weights: a hash of a folder's files, or the hub id with its revision."""
+    """Identity of the weights: a hash of a file or of a folder's files, or the hub id with its
+    revision."""
     folder = Path(resolve(model))
+    if folder.is_file():
+        with folder.open("rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}"
     if not folder.is_dir():
         return f"hub:{model}"
     total = hashlib.sha256()

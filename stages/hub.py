@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from grand_pipeline import weights
 from grand_pipeline.errors import MissingDependencyError, SettingsError
+
+_LIBRARY = re.compile(r"requires the (\w+) library")
+"""How transformers names a package that it can not do without."""
 
 
 def pretrained(auto: str, model: str, device: str, dtype: str = "float32") -> Any:
@@ -65,7 +69,8 @@ def _explained(load: Callable[[], Any], model: str, auto: str) -> Any:
         return load()
     except ImportError as error:
         raise MissingDependencyError(
-            f"model '{model}' needs a package that is not installed: {_first_line(error)}"
+            f"model '{model}' needs a package that is not installed: {_first_line(error)}."
+            f"{_remedy(error)}"
         ) from error
     except OSError as error:
         raise MissingDependencyError(
@@ -78,6 +83,16 @@ def _explained(load: Callable[[], Any], model: str, auto: str) -> Any:
             f"model '{model}' can not be loaded as {auto}: {_first_line(error)}. Name a "
             "checkpoint of the right kind: a hub id, or a folder with config.json and weights"
         ) from error
+
+
+def _remedy(error: ImportError) -> str:
+    """How to install what is missing, where the error names it."""
+    asked = _LIBRARY.search(str(error))
+    name = asked.group(1).lower() if asked else error.name
+    if not name:
+        return ""
+    fits = ", of the release that fits the installed torch" if name == "torchvision" else ""
+    return f" Install it with `pip install {name}`{fits}"
 
 
 def _first_line(error: Exception) -> str:

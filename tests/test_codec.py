@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from grand_pipeline import codec, types
 from grand_pipeline.columns import ANNOTATION_SCHEMA, COLUMNS, Annotation, Column, Family, ImageRow
+from grand_pipeline.generation import Generation
 
 repeatable = settings(derandomize=True, deadline=None, max_examples=30)
 column = pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
@@ -158,3 +159,8 @@ def test_family_members() -> None:
     assert not family.owns("tags")
     assert not family.owns("tagsy.clip")
     assert family.source("tags.clip.b") == "clip.b"
+
+
+def test_fields_added_since_a_file_was_written_have_their_defaults() -> None:
+    old = {"prompt": "p", "answer": "a", "source": "m", "finish_reason": "stop"}
+    assert codec.decode(Generation, old) == Generation("p", "a", "m", "stop")

@@ -8,6 +8,7 @@ import pytest
 
 from grand_pipeline import codec, columns
 from grand_pipeline.columns import ANNOTATION_SCHEMA, ImageRow, NamedAttribute, StageError
+from grand_pipeline.generation import Generation
 from grand_pipeline.publish import annotation_rows, publish
 from grand_pipeline.types import (
     AssignedLabel,
@@ -16,7 +17,6 @@ from grand_pipeline.types import (
     Caption,
     Context,
     DenseCaption,
-    Generation,
     Instance,
     Landmark,
     ObjectMask,

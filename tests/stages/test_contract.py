@@ -49,18 +49,7 @@ def test_a_stage_is_a_frozen_described_dataclass_named_like_its_file(name: str) 
 @pytest.mark.parametrize("name", STAGES)
 def test_every_option_has_a_doc_string(name: str) -> None:
     cls = stage_class(name)
-    module = importlib.import_module(cls.__module__)
-    tree = ast.parse(Path(str(module.__file__)).read_text("utf-8"))
-    body = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == cls.__name__).body
-    documented = {
-        field.target.id
-        for field, doc in itertools.pairwise(body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(doc, ast.Expr)
-        and isinstance(doc.value, ast.Constant)
-        and isinstance(doc.value.value, str)
-    }
+    documented = {option for base in cls.__mro__ for option in _documented(base)}
     own = {f.name for f in dataclasses.fields(cls)} - {f.name for f in dataclasses.fields(Stage)}
     assert own <= documented
 
@@ -92,6 +81,22 @@ def test_every_column_has_one_writer_in_the_default_preset() -> None:
             continue
         names = [n for n in written if n == column.name or n.startswith(f"{column.name}.")]
         assert names, f"nobody writes {column.name}"
+
+
+def _documented(cls: type[Any]) -> set[str]:
+    """The fields in a class's own body that have a doc string below them."""
+    if not dataclasses.is_dataclass(cls) or cls is Stage:
+        return set()
+    body = next(n for n in ast.parse(inspect.getsource(cls)).body if isinstance(n, ast.ClassDef))
+    return {
+        field.target.id
+        for field, doc in itertools.pairwise(body.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(doc, ast.Expr)
+        and isinstance(doc.value, ast.Constant)
+        and isinstance(doc.value.value, str)
+    }
 
 
 def _is_member(read: Column[Any] | Family[Any]) -> bool:

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_folder_without_a_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
 def test_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="can not be loaded as"):
         hub.pretrained("AutoModelForDepthEstimation", checkpoint(clip), "cpu")
-    with pytest.raises(SettingsError, match="is a CLIPModel"):
+    with pytest.raises(SettingsError, match="is of type clip"):
         sam.load(checkpoint(clip), "cpu")
     with pytest.raises(SettingsError, match="can not be loaded as"):
         detector.load(checkpoint(clip), "cpu")
@@ -51,3 +52,15 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     (tmp_path / "other" / "model.safetensors").rename(tmp_path / "model.safetensors")
     with pytest.raises(SettingsError, match="tensors are missing"):
         hub.pretrained("AutoModel", str(tmp_path), "cpu")
+
+
+def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
+    def load(error: ImportError) -> None:
+        raise error
+
+    needs = ImportError("\nSomeProcessor requires the Torchvision library but it was not found.\n")
+    for error, name in ((needs, "torchvision"), (ImportError("no", name="timm"), "timm")):
+        with pytest.raises(MissingDependencyError, match=f"`pip install {name}`"):
+            hub._explained(partial(load, error), "some/model", "AutoProcessor")
+    with pytest.raises(MissingDependencyError, match=r"not installed: no\.$"):
+        hub._explained(partial(load, ImportError("no")), "some/model", "AutoProcessor")

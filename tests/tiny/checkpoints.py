@@ -132,7 +132,7 @@ def sam() -> tuple[Any, Any]:
         pad_size={"height": side, "width": side},
         mask_pad_size={"height": side // 2, "width": side // 2},
     )
-    return _lively(SamModel(config)), SamProcessor(images)
+    return lively(SamModel(config)), SamProcessor(images)
 
 
 def dpt() -> tuple[Any, Any]:
@@ -153,7 +153,8 @@ def dpt() -> tuple[Any, Any]:
         is_hybrid=False,
         backbone_config=None,
     )
-    return DPTForDepthEstimation(config), DPTImageProcessorPil(size={"height": SIDE, "width": SIDE})
+    images = DPTImageProcessorPil(size={"height": SIDE, "width": SIDE})
+    return loud(DPTForDepthEstimation(config)), images
 
 
 def depth_anything() -> tuple[Any, Any]:
@@ -187,7 +188,7 @@ def depth_anything() -> tuple[Any, Any]:
     images = DPTImageProcessorPil(
         size={"height": 70, "width": 70}, keep_aspect_ratio=True, ensure_multiple_of=14
     )
-    return DepthAnythingForDepthEstimation(config), images
+    return loud(DepthAnythingForDepthEstimation(config)), images
 
 
 def blip() -> tuple[Any, Any]:
@@ -293,7 +294,7 @@ def checkpoint(build: Builder) -> str:
     return str(folder)
 
 
-def _lively(model: Any) -> Any:
+def lively(model: Any) -> Any:
     """Masks whose logits differ from 0: the library's start is meant for loaded weights."""
     import torch
 
@@ -302,6 +303,20 @@ def _lively(model: Any) -> Any:
             module.reset_parameters()
     # Quality estimates in the middle of [0, 1].
     torch.nn.init.constant_(model.mask_decoder.iou_prediction_head.proj_out.bias, 0.5)
+    return model
+
+
+def loud(model: Any) -> Any:
+    """Depth maps whose values differ: the library's start is meant for loaded weights."""
+    import torch
+
+    for module in (*model.neck.modules(), *model.head.modules()):
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            torch.nn.init.normal_(module.weight, std=(module.weight[0].numel() / 2) ** -0.5)
+    # The last step cuts off what is below 0.
+    last = [m for m in model.head.modules() if isinstance(m, torch.nn.Conv2d)][-1]
+    assert last.bias is not None
+    torch.nn.init.constant_(last.bias, 1.0)
     return model
 
 
