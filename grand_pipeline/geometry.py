@@ -12,6 +12,10 @@ from pycocotools import mask as coco_mask
 
 from grand_pipeline.types import BoolArray, Box, FloatArray, Instance, ObjectMask, Rle, Size
 
+Spans = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""Pixels of an image as pieces of its columns, from left to right: the number of the column and the
+first row of each, and the row after its last, (n,) each; none of them empty."""
+
 
 def as_boxes(boxes: Sequence[Box] | NDArray[np.floating]) -> FloatArray:
     """Any sequence of boxes as a (n, 4) float32 array; (0, 4) when empty."""
@@ -24,7 +28,7 @@ def as_boxes(boxes: Sequence[Box] | NDArray[np.floating]) -> FloatArray:
 
 def as_box(row: NDArray[np.floating]) -> Box:
     """One (4,) row as a tuple of Python floats."""
-    x1, y1, x2, y2 = (float(value) for value in row)
+    x1, y1, x2, y2 = map(float, row)
     return x1, y1, x2, y2
 
 
@@ -94,26 +98,40 @@ def rle_decode(rle: Rle) -> BoolArray:
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
-def rle_columns(rle: Rle) -> tuple[BoolArray, int]:
-    """The mask from its first to its last column that holds any of it, (h, w), and the number of
-    the first. The whole mask of a large image takes ten times as long to make.
+def rle_spans(rle: Rle) -> Spans:
+    """The pixels of the mask, without making it, which takes a large image ten times as long.
 
-    Raises ValueError when the runs do not fill the size; an empty mask is (h, 0).
+    Raises ValueError when the runs do not fill the size.
     """
     height, width = rle.size
     runs = _runs(rle.counts)
-    if runs.min(initial=0) < 0 or runs.sum() != height * width:
+    ends = runs.cumsum()
+    if not len(runs) or runs.min() < 0 or ends[-1] != height * width:
         raise ValueError(f"the runs of the mask do not fill its {height} x {width} pixels")
-    ends = np.cumsum(runs)
-    held = runs[1::2] > 0
-    starts, ends = ends[:-1:2][: len(held)][held], ends[1::2][held]
-    if not len(starts):
-        return np.zeros((height, 0), bool), 0
-    left = int(starts[0]) // height
-    borders = np.column_stack([starts, ends]).ravel() - left * height
-    filled = -(-int(borders[-1]) // height) * height
-    lengths = np.diff(borders, prepend=0, append=filled)
-    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(-1, height).T, left
+    starts, stops = ends[:-1:2], ends[1::2]
+    starts = starts[: len(stops)]
+    held = stops > starts
+    starts, stops = starts[held], stops[held]
+    columns = starts // height
+    crossed = (stops - 1) // height - columns
+    if crossed.any():
+        runs, columns = (
+            np.repeat(np.arange(len(columns)), crossed + 1),
+            np.repeat(columns, crossed + 1),
+        )
+        columns += np.arange(len(runs)) - np.searchsorted(runs, runs)
+        starts = np.maximum(starts[runs], columns * height)
+        stops = np.minimum(stops[runs], (columns + 1) * height)
+    above = columns * height
+    return columns, starts - above, stops - above
+
+
+def box_spans(box: Box, size: Size) -> Spans:
+    """The pixels inside a box whose sides are rounded, of an image of `size` (height, width)."""
+    height, width = size
+    x1, y1, x2, y2 = (max(0, round(value)) for value in box)
+    columns = np.arange(x1, min(x2, width) if y1 < min(y2, height) else x1)
+    return columns, np.full(len(columns), y1), np.full(len(columns), min(y2, height))
 
 
 def rle_fills(rle: Rle) -> bool:
@@ -171,13 +189,17 @@ def _runs(counts: str) -> NDArray[np.int64]:
     numpy warns about how it returns arrays.
     """
     codes = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
-    last = (codes & 0x20) == 0
-    starts = np.concatenate(([0], np.flatnonzero(last[:-1]) + 1))
-    place = np.arange(len(codes)) - np.repeat(starts, np.diff(starts, append=len(codes)))
-    runs = np.add.reduceat((codes & 0x1F) << (5 * place), starts)
-    runs -= np.where(codes[last] & 0x10, 1 << (5 * (place[last] + 1)), 0)
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
+    lasts = ((codes & 0x20) == 0).nonzero()[0]
+    if len(codes) and (not len(lasts) or lasts[-1] != len(codes) - 1):
+        raise ValueError("the last run of the mask is cut off")
+    starts = np.zeros_like(lasts)
+    starts[1:] = lasts[:-1] + 1
+    shift = 5 * (np.arange(len(codes)) - starts.repeat(lasts - starts + 1))
+    runs = np.add.reduceat((codes & 0x1F) << shift, starts)
+    # Twice the sign's bit is one more than the highest that the run's own bits can make.
+    runs -= ((codes[lasts] & 0x10) << 1) << shift[lasts]
+    runs[1::2] = runs[1::2].cumsum()
+    runs[2::2] = runs[2::2].cumsum()
     return runs
 
 

@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grand_pipeline.types import LAYERS, BoolArray, Box, FloatArray, Size
 
+IntArray = NDArray[np.int64]
+Spans = tuple[IntArray, IntArray, IntArray]
+"""Pixels of an image, as `geometry.Spans` has them."""
+
 CUTS = (0.1, 0.6, 0.85)
 """Upper ends of the first three layers on the scale 0 (nearest) to 1 (farthest)."""
 
 
-def depth_inside(mask: BoolArray, depth: FloatArray, left: int = 0, width: int = 0) -> float:
-    """Median of a depth map under a mask of the whole image.
+def depth_inside(spans: Spans, depth: FloatArray, size: Size) -> float:
+    """Median of a depth map under the pixels of a mask of an image of `size` (height, width).
 
-    The mask (h, w) is laid over the grid (gh, gw) of the map. Where it is only some columns of an
-    image of `width`, `left` is the number of the first one. Cells count with their covered
-    area; cells covered by less than half only count where no cell is, since depth is blurred at
-    the border of an object. An empty mask gives NaN.
+    The image is laid over the grid (gh, gw) of the map. Cells count with their covered area; cells
+    covered by less than half only count where no cell is, since depth is blurred at the border of
+    an object. An empty mask gives NaN.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    columns, tops, bottoms = spans
+    if not len(columns):
         return float("nan")
-    width = width or mask.shape[1]
-    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    row_cells = _cells(np.arange(rows[0], rows[-1] + 1), mask.shape[0], depth.shape[0])
-    across = np.arange(left + columns[0], left + columns[-1] + 1)
-    column_cells = _cells(across, width, depth.shape[1])
-    row_starts, column_starts = _starts(row_cells), _starts(column_cells)
-    covered = np.add.reduceat(part, row_starts, axis=0, dtype=np.int64)
-    covered = np.add.reduceat(covered, column_starts, axis=1)
-    values = depth[np.ix_(row_cells[row_starts], column_cells[column_starts])]
-    full = (mask.shape[0] / depth.shape[0]) * (width / depth.shape[1])
-    inner = covered * (covered >= full / 2)
-    return _weighted_median(values, inner if inner.any() else covered)
+    rows, edges = _cells(size[0], depth.shape[0])[1:]
+    across = _cells(size[1], depth.shape[1])[0][columns]
+    first = int(edges.searchsorted(tops.min(), "right")) - 1
+    last = int(edges.searchsorted(bottoms.max()))
+    edge = edges[first : last + 1]
+    above = np.minimum(bottoms[:, None], edge) - np.minimum(tops[:, None], edge)
+    starts = _starts(across)
+    above = np.add.reduceat(above, starts, axis=0)
+    covered = above[:, 1:] - above[:, :-1]
+    values = depth[rows[first:last], across[starts][:, None]]
+    chosen = covered >= (size[0] / depth.shape[0]) * (size[1] / depth.shape[1]) / 2
+    if not chosen.any():
+        chosen = covered > 0
+    return _weighted_median(values[chosen], covered[chosen])
 
 
 def depth_at(box: Box, depth: FloatArray, size: Size) -> float:
@@ -128,17 +134,24 @@ def connected(count: int, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray
             heads = above
 
 
-def _cells(pixels: NDArray[np.int64], length: int, cells: int) -> NDArray[np.int64]:
-    """The cell of each pixel when `cells` cells are stretched over `length` pixels."""
-    return np.minimum(((pixels + 0.5) * cells / length).astype(np.int64), cells - 1)
+@lru_cache(maxsize=64)
+def _cells(length: int, cells: int) -> tuple[IntArray, IntArray, IntArray]:
+    """`cells` cells stretched over `length` pixels: the cell of each pixel, which cells have any,
+    and where those start and the last of them ends."""
+    places = ((np.arange(length) + 0.5) * cells / length).astype(np.int64)
+    every = np.minimum(places, cells - 1)
+    starts = _starts(every)
+    return every, every[starts], np.append(starts, length)
 
 
-def _starts(cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each run of equal, rising cell numbers starts."""
-    return np.flatnonzero(np.diff(cells, prepend=cells[0] - 1))
+def _starts(rising: IntArray) -> IntArray:
+    """Where each run of equal, rising numbers starts, of which there are some."""
+    new = np.ones(len(rising), bool)
+    np.not_equal(rising[1:], rising[:-1], out=new[1:])
+    return new.nonzero()[0]
 
 
-def _weighted_median(values: FloatArray, weights: NDArray[np.int64]) -> float:
-    order = np.argsort(values, axis=None, kind="stable")
-    total = np.cumsum(weights.ravel()[order])
-    return float(values.ravel()[order][np.searchsorted(total, total[-1] / 2)])
+def _weighted_median(values: FloatArray, weights: IntArray) -> float:
+    order = values.argsort(kind="stable")
+    total = weights[order].cumsum()
+    return float(values[order[total.searchsorted(total[-1] / 2)]])

@@ -168,10 +168,22 @@ def best_matches(
     """
     if not overlap.size:
         return [None] * len(overlap)
-    found = np.full(len(overlap), -1)
-    for scored, limit in ((overlap, any_iou), (np.where(agrees, overlap, -1.0), agreeing_iou)):
-        found = np.where(scored.max(axis=1) >= limit, scored.argmax(axis=1), found)
-    return [index if index >= 0 else None for index in found.tolist()]
+    found: list[int | None] = [None] * len(overlap)
+    if any_iou <= 1.0:
+        found = _best_of(overlap, any_iou, found)
+    columns = agrees.nonzero()[0]
+    if not len(columns):
+        return found
+    numbers = columns.tolist()
+    best = _best_of(overlap[:, columns], agreeing_iou, [None] * len(overlap))
+    return [old if n is None else numbers[n] for n, old in zip(best, found, strict=True)]
+
+
+def _best_of(overlap: FloatArray, limit: float, otherwise: list[int | None]) -> list[int | None]:
+    """The column of the highest IoU of each row (m,), where it is at least `limit`."""
+    best = overlap.argmax(axis=1).tolist()
+    enough = (overlap.max(axis=1) >= limit).tolist()
+    return [n if fits else other for n, fits, other in zip(best, enough, otherwise, strict=True)]
 
 
 def order_by(firsts: Sequence[NDArray[Any]], ties: Sequence[NDArray[Any]]) -> IntArray:

@@ -104,7 +104,7 @@ class Pool:
         self, instances: Iterable[Instance], lexicon: Lexicon, places: Sequence[Box]
     ) -> None:
         self.instances: list[Instance] = []
-        self._words: defaultdict[str, set[int]] = defaultdict(set)
+        self._words: defaultdict[str, list[int]] = defaultdict(list)
         self._narrower: defaultdict[str, set[str]] = defaultdict(set)
         self._lexicon = lexicon
         self._places = geometry.as_boxes(places)
@@ -124,9 +124,13 @@ class Pool:
     def change(self, index: int, instance: Instance) -> None:
         """Another state of the object at `index`, on the same box."""
         old = self.instances[index]
-        for label in (old.label, *(vote.label for vote in old.votes)):
-            self._words[self._lexicon.key(label)].discard(index)
         self.instances[index] = instance
+        voted = old.status == "object" == instance.status
+        if instance is old or (voted and old.label == instance.label):
+            return  # A voted object goes by its label alone.
+        labels = (old.label, *(vote.label for vote in old.votes))
+        for word in set(map(self._lexicon.key, labels)):
+            self._words[word] = [number for number in self._words[word] if number != index]
         self._note([index])
 
     def agreeing(self, head: str) -> BoolArray:
@@ -142,10 +146,10 @@ class Pool:
         key, words, known = self._lexicon.key, self._words, set(self._words)
         for index in indices:
             instance = self.instances[index]
-            words[key(instance.label)].add(index)
+            words[key(instance.label)].append(index)
             if instance.status == "floating":
                 for vote in instance.votes:
-                    words[key(vote.label)].add(index)
+                    words[key(vote.label)].append(index)
         for word in words.keys() - known:
             for kind in self._lexicon.kinds(word):
                 self._narrower[kind].add(word)

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from grand_pipeline import geometry
-from grand_pipeline.types import BoolArray, FloatArray, Rle
+from grand_pipeline.types import BoolArray, Box, FloatArray, Rle
 
 repeatable = settings(derandomize=True, deadline=None, max_examples=80)
 SIDE = 12
@@ -130,17 +130,29 @@ def test_rle_round_trip_of_long_runs(lengths: list[int]) -> None:
 
 @repeatable
 @given(masks)
-def test_rle_columns_are_those_that_hold_the_mask(mask: BoolArray) -> None:
-    part, left = geometry.rle_columns(geometry.rle_encode(mask))
-    held = np.flatnonzero(mask.any(axis=0))
-    first, last = (held[0], held[-1] + 1) if len(held) else (0, 0)
-    assert left == first
-    np.testing.assert_array_equal(part, mask[:, first:last])
+def test_rle_spans_are_the_pieces_of_the_columns(mask: BoolArray) -> None:
+    columns, tops, bottoms = geometry.rle_spans(geometry.rle_encode(mask))
+    filled = np.zeros_like(mask)
+    for column, top, bottom in zip(columns, tops, bottoms, strict=True):
+        assert top < bottom and not filled[top:bottom, column].any()
+        filled[top:bottom, column] = True
+    assert columns.tolist() == sorted(columns)
+    np.testing.assert_array_equal(filled, mask)
 
 
-@pytest.mark.parametrize("counts", ["022", "0222222", "0H"])
+@pytest.mark.parametrize("box", [(1.4, 2, 3.6, 9), (-3, -1, 2, 2), (5, 1, 9, 3), (1, 9, 3, 12)])
+def test_box_spans_fill_the_part_inside_the_image(box: Box) -> None:
+    filled = np.zeros((5, 7), bool)
+    x1, y1, x2, y2 = (max(0, round(value)) for value in box)
+    filled[y1:y2, x1:x2] = True
+    expected = geometry.rle_spans(geometry.rle_encode(filled))
+    for found, right in zip(geometry.box_spans(box, (5, 7)), expected, strict=True):
+        np.testing.assert_array_equal(found, right)
+
+
+@pytest.mark.parametrize("counts", ["", "022", "0222222", "0H", "9P", "PP"])
 def test_runs_that_do_not_fill_the_size_are_refused(counts: str) -> None:
-    for decode in (geometry.rle_decode, geometry.rle_columns):
+    for decode in (geometry.rle_decode, geometry.rle_spans):
         with pytest.raises(ValueError):
             decode(Rle((3, 3), counts))
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grand_pipeline import geometry
 from grand_pipeline.layers import connected, coordinates, depth_at, depth_inside, groups, layer_of
 from grand_pipeline.types import LAYERS
 
@@ -17,29 +18,34 @@ def ramp(height: int, width: int) -> np.ndarray:
     return (rows * 10 + columns).astype(np.float32)
 
 
+def under(mask: np.ndarray, depth: np.ndarray) -> float:
+    """The depth under a mask."""
+    return depth_inside(geometry.rle_spans(geometry.rle_encode(mask)), depth, mask.shape)
+
+
 def test_depth_is_the_median_of_covered_cells() -> None:
     mask = np.zeros((40, 40), bool)
     mask[0:10, 0:30] = True  # cells (0, 0), (0, 1), (0, 2)
-    assert depth_inside(mask, ramp(4, 4)) == 1
+    assert under(mask, ramp(4, 4)) == 1
 
 
 def test_border_cells_count_only_when_nothing_else_is_covered() -> None:
     mask = np.zeros((40, 40), bool)
     mask[10:20, 10:20] = True  # all of cell (1, 1)
     mask[12:18, 20:24] = True  # a little of cell (1, 2)
-    assert depth_inside(mask, ramp(4, 4)) == 11
+    assert under(mask, ramp(4, 4)) == 11
     mask[10:20, 10:20] = False
-    assert depth_inside(mask, ramp(4, 4)) == 12
+    assert under(mask, ramp(4, 4)) == 12
 
 
 def test_depth_of_a_grid_finer_than_the_image() -> None:
     mask = np.zeros((2, 2), bool)
     mask[1, 1] = True
-    assert depth_inside(mask, ramp(4, 4)) in (22.0, 23.0, 32.0, 33.0)
+    assert under(mask, ramp(4, 4)) in (22.0, 23.0, 32.0, 33.0)
 
 
 def test_empty_mask_has_no_depth() -> None:
-    assert math.isnan(depth_inside(np.zeros((4, 4), bool), ramp(2, 2)))
+    assert math.isnan(under(np.zeros((4, 4), bool), ramp(2, 2)))
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(2, 30), st.integers(0, 2**32 - 1))
@@ -47,17 +53,33 @@ def test_depth_lies_within_the_map(rows: int, columns: int, side: int, seed: int
     rng = np.random.default_rng(seed)
     mask = rng.random((side, side + 3)) < 0.3
     depth = rng.random((rows, columns)).astype(np.float32)
-    value = depth_inside(mask, depth)
+    value = under(mask, depth)
     assert math.isnan(value) if not mask.any() else depth.min() <= value <= depth.max()
 
 
-@given(st.integers(0, 30), st.integers(1, 12), st.integers(0, 20), st.integers(1, 9))
-def test_columns_of_a_mask_tell_the_same_depth(x: int, width: int, y: int, height: int) -> None:
-    mask = np.zeros((30, 44), bool)
-    mask[y : y + height, x : x + width] = True
-    depth = np.random.default_rng(x).random((7, 9), np.float32)
-    part = mask[:, x : x + width]
-    assert depth_inside(part, depth, x, 44) == depth_inside(mask, depth)
+def pixelwise(mask: np.ndarray, depth: np.ndarray) -> float:
+    """The depth under a mask, by counting its pixels one by one."""
+    cells = (
+        np.minimum(((pixels + 0.5) * count / length).astype(int), count - 1)
+        for pixels, count, length in zip(mask.nonzero(), depth.shape, mask.shape, strict=True)
+    )
+    covered = np.zeros(depth.shape, int)
+    np.add.at(covered, tuple(cells), 1)
+    least = (mask.shape[0] / depth.shape[0]) * (mask.shape[1] / depth.shape[1]) / 2
+    inner = np.where(covered >= least, covered, 0)
+    ranked = np.sort(np.repeat(depth.ravel(), (inner if inner.any() else covered).ravel()))
+    return float(ranked[(len(ranked) - 1) // 2]) if len(ranked) else math.nan
+
+
+@given(st.tuples(*[st.integers(1, 40)] * 4), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_depth_counts_the_pixels_of_each_cell(
+    sides: tuple[int, int, int, int], share: float, seed: int
+) -> None:
+    height, width, rows, columns = sides
+    rng = np.random.default_rng(seed)
+    mask = rng.random((height, width)) < share
+    depth = rng.random((rows, columns), np.float32)
+    np.testing.assert_equal(under(mask, depth), pixelwise(mask, depth))
 
 
 def test_depth_at_the_centre_stays_inside() -> None:

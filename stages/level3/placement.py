@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from grand_pipeline import geometry, layers
 from grand_pipeline.columns import DEPTH_MAP, INSTANCES, MASKS, PLACEMENTS
 from grand_pipeline.record import Record
@@ -99,12 +97,8 @@ class Placement(Stage[None]):
 
 def _depth(instance: Instance, rle: Rle | None, depth: FloatArray, size: Size) -> float:
     if rle is not None:
-        part, left = geometry.rle_columns(rle)
-        inside = layers.depth_inside(part, depth, left, rle.size[1])
+        inside = layers.depth_inside(geometry.rle_spans(rle), depth, rle.size)
         if math.isfinite(inside):
             return inside
-    x1, y1, x2, y2 = (round(value) for value in instance.box)
-    filled = np.zeros(size, bool)
-    filled[max(0, y1) : max(0, y2), max(0, x1) : max(0, x2)] = True
-    inside = layers.depth_inside(filled, depth)
+    inside = layers.depth_inside(geometry.box_spans(instance.box, size), depth, size)
     return inside if math.isfinite(inside) else layers.depth_at(instance.box, depth, size)
