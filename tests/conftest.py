@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.world import build_world
+
+# Tiny models gain nothing from threads, and threads that wait for each other on a busy core make
+# the suite several times slower. Read by torch when it is first imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples on every run and machine, however slow the machine is.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
