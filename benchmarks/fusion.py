@@ -10,8 +10,8 @@ and groups (`place`), and a dense caption without references, so that every phra
 reads them (`decode`) are measured too, and stand beside the total.
 
 Scenes go through each stage in batches, as the images of a shard do; fusion takes as many at a time
-as its `batch_size` says. Times are CPU time of this
-process, which on an idle machine is wall time, and medians over the batches.
+as its `batch_size` says. Times are CPU time of this process, which on an idle machine is wall time,
+and medians over the batches.
 """
 
 from __future__ import annotations

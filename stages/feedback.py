@@ -27,7 +27,7 @@ from grand_pipeline.labels import Lexicon, normalize
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads
 from grand_pipeline.statements import normal
-from stages.chat import STOP, Chat, Effort, describe
+from stages.chat import STOP, Chat, Dialog, Effort, asking, hold
 
 READS: Reads = (INSTANCES, ASSIGNED, ATTRIBUTES, RELATIONS, PLACEMENTS, GROUNDED_CAPTIONS)
 """What claims are checked against, beside the scene graph that the model reads."""
@@ -48,42 +48,39 @@ class Reviser:
     def revised(
         self, drafts: Sequence[Generation], records: Sequence[Record], rounds: int
     ) -> list[Generation]:
-        """The drafts after at most `rounds` revisions each, with what became of their claims.
+        """The drafts after at most `rounds` revisions each, as `revising` makes them."""
+        pairs = zip(drafts, records, strict=True)
+        return hold(self.chat, (self.revising(*pair, rounds) for pair in pairs))
+
+    def revising(self, draft: Generation, record: Record, rounds: int) -> Dialog[Generation]:
+        """The dialog in which a draft is revised at most `rounds` times; with what became of its
+        claims.
 
         A revision takes the draft's place if its answer is usable and it mends more claims than
         it gives up true ones; otherwise the draft stays and the next round tries another seed.
         """
-        facts = [known(record) for record in records]
-        graphs = [record[SCENE_GRAPH] for record in records]
-        held = [
-            _Draft(told, self._claims(told, fact)) for told, fact in zip(drafts, facts, strict=True)
-        ]
+        fact = known(record)
+        held = _Draft(draft, self._claims(draft, fact))
         for number in range(rounds):
-            failing = [n for n, draft in enumerate(held) if draft.failed]
-            fresh = [n for n in failing if not held[n].refused]
-            for members, seed in ((fresh, 0), ([n for n in failing if held[n].refused], number)):
-                told = self._asked([held[n] for n in members], [graphs[n] for n in members], seed)
-                for n, answer in zip(members, told, strict=True):
-                    held[n] = _better(held[n], answer, self._claims(answer, facts[n]))
-        return [_reviewed(draft) for draft in held]
+            if not held.failed:
+                break
+            seed = number if held.refused else 0
+            answer = yield from self._asking(held, record[SCENE_GRAPH], seed)
+            held = _better(held, answer, self._claims(answer, fact))
+        return _reviewed(held)
 
     def _claims(self, told: Generation, known: Known) -> tuple[Claim, ...]:
         names = frozenset(thing.label for thing in known.things if not thing.stuff)
         stuff = frozenset(thing.label for thing in known.things if thing.stuff)
         return checker(names, stuff, self.words).claims(told.answer, known)
 
-    def _asked(
-        self, drafts: Sequence[_Draft], graphs: Sequence[str], seed: int
-    ) -> list[Generation]:
-        if not drafts:
-            return []
-        fields = [{"draft": d.told.answer, "faults": faults(d.failed)} for d in drafts]
+    def _asking(self, draft: _Draft, graph: str, seed: int) -> Dialog[Generation]:
+        fields = {"draft": draft.told.answer, "faults": faults(draft.failed)}
         first = self.effort.first
         if seed:
             first = replace(first, temperature=self.effort.temperature, seed=seed)
         effort = replace(self.effort, first=first)
-        source = drafts[0].told.source
-        return describe(self.chat, self.prompt, graphs, effort, source, fields)
+        return asking(self.chat, self.prompt, graph, effort, draft.told.source, fields)
 
 
 def faults(failed: Sequence[Claim]) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from grand_pipeline import weights
 from grand_pipeline.errors import MissingDependencyError, SettingsError
 
 _LIBRARY = re.compile(r"requires the (\w+) library")
 """How transformers names a package that it can not do without."""
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+"""Number formats that weights can be loaded in."""
 
 
 def pretrained(auto: str, model: str, device: str, dtype: str = "float32") -> Any:

@@ -8,7 +8,6 @@ Only tagging is here; the captions of Tag2Text are not.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grand_pipeline import weights
-from grand_pipeline.errors import SettingsError
 from grand_pipeline.types import FloatArray
-from stages import ram_layout, ram_swin
+from stages import published, ram_layout, ram_swin
 from stages.ram_layout import Design
 
 if TYPE_CHECKING:
@@ -33,6 +31,10 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 _EPS = 1e-12
 _AT_ONCE = 32
+_FETCH = (
+    "Fetch ram_swin_large_14m.pth, ram_plus_swin_large_14m.pth or tag2text_swin_14m.pth from the "
+    "pages that github.com/xinyu1205/recognize-anything links, and give the path"
+)
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,10 @@ def load(model: str, device: str, dtype: str = "float32") -> Tagger:
 
     path = Path(weights.resolve(model)).expanduser()
     where = f"model file '{model}'"
-    state = {ram_layout.renamed(key): value for key, value in _state(path, where).items()}
+    state = {
+        ram_layout.renamed(key): value
+        for key, value in published.state(path, where, _FETCH).items()
+    }
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     design = ram_layout.design(shapes, where)
     ram_layout.check(shapes, design, where)
@@ -172,34 +177,3 @@ def load(model: str, device: str, dtype: str = "float32") -> Tagger:
 
 def _needed(state: Mapping[str, Tensor], design: Design) -> dict[str, Tensor]:
     return {key: state[key] for key in ram_layout.weights(design)}
-
-
-def _state(path: Path, where: str) -> dict[str, Tensor]:
-    """The weights in the file; with the optimizer beside them it may be three times as large."""
-    import torch
-
-    if not path.is_file():
-        raise SettingsError(
-            f"{where} does not exist. Fetch ram_swin_large_14m.pth, ram_plus_swin_large_14m.pth or "
-            "tag2text_swin_14m.pth from the pages that github.com/xinyu1205/recognize-anything "
-            "links, and give the path"
-        )
-    try:
-        # Mapped, so that only what is used is ever read; files older than zip can not be.
-        found = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
-    except Exception as error:  # a foreign file can make the reader fail in any way
-        raise SettingsError(
-            f"{where} can not be read as weights alone: {_first_line(error)}. "
-            "Nothing else in a file is trusted; where you trust it, load it yourself and save "
-            'torch.save({"model": checkpoint["model"]}, path)'
-        ) from error
-    state = found.get("model", found) if isinstance(found, dict) else None
-    if not isinstance(state, dict):
-        raise SettingsError(f"{where} holds no table of weights; give a published checkpoint")
-    return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from grand_pipeline.errors import SettingsError
+from stages import published
+from stages.published import Shape
 
 Kind = Literal["ram", "ram_plus", "tag2text"]
-Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
 DESCRIPTIONS = 51
@@ -94,7 +95,8 @@ def design(shapes: Shapes, where: str) -> Design:
     absent = [key for key, rank in ranks.items() if len(shapes.get(key, ())) != rank]
     if absent:
         raise SettingsError(
-            f"{where} is no checkpoint of RAM, RAM++ or Tag2Text: it lacks {_some(absent)}. Give "
+            f"{where} is no checkpoint of RAM, RAM++ or Tag2Text: it lacks "
+            f"{published.some(absent)}. Give "
             "ram_swin_large_14m.pth, ram_plus_swin_large_14m.pth or tag2text_swin_14m.pth"
         )
     blocks = [int(found[1]) for key in shapes if (found := _BLOCK.fullmatch(key))]
@@ -122,25 +124,12 @@ def weights(model: Design) -> dict[str, Shape]:
 
 def check(shapes: Shapes, model: Design, where: str) -> None:
     """Raise SettingsError unless exactly the weights of `model` are there, apart from UNUSED."""
-    expected = weights(model)
-    missing = sorted(expected.keys() - shapes.keys())
-    unknown = [key for key in shapes.keys() - expected.keys() if not _unused(key)]
-    wrong = [
-        f"{key} {shapes[key]}, not {shape}"
-        for key, shape in expected.items()
-        if key in shapes and shapes[key] != shape
-    ]
-    faults = {"missing": missing, "unknown": sorted(unknown), "of another shape": wrong}
-    told = [f"{len(keys)} {what}: {_some(keys)}" for what, keys in faults.items() if keys]
+    told = published.faults(shapes, weights(model), UNUSED)
     if told:
         raise SettingsError(
-            f"{where} does not have the published layout of {model.kind}: {'; '.join(told)}. "
+            f"{where} does not have the published layout of {model.kind}: {told}. "
             "Give the published checkpoint, or one of the same layout"
         )
-
-
-def _unused(key: str) -> bool:
-    return any(re.fullmatch(pattern, key) for pattern in UNUSED)
 
 
 def _linear(name: str, out: int, into: int, bias: bool = True) -> dict[str, Shape]:
@@ -206,8 +195,3 @@ def _ends(model: Design) -> dict[str, Shape]:
         **_linear("wordvec_proj", model.width, model.context),
         **_linear("fc", 1, model.width),
     }
-
-
-def _some(keys: list[str]) -> str:
-    rest = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
-    return ", ".join(keys[:8]) + rest

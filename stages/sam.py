@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 PIXELS_AT_ONCE = 64_000_000
 """Mask pixels brought to full size in one go: bounds memory for large photographs."""
-
-Dtype = Literal["float32", "bfloat16", "float16"]
-"""Number format of the image encoder; prompts and masks are always float32."""
 
 
 class Network(Protocol):
@@ -135,7 +132,7 @@ class Sam:
         return masks
 
 
-def load(model: str, device: str, dtype: Dtype = "float32") -> Sam:
+def load(model: str, device: str, dtype: hub.Dtype = "float32") -> Sam:
     """Load a checkpoint of the family by what it is.
 
     Args:

@@ -20,7 +20,6 @@ from stages import hub
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Dtype = Literal["float32", "bfloat16", "float16"]
 Task = Literal["description", "category"]
 
 BACKENDS: Mapping[str, str] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stages import hub, open_clip
 from stages.crops import workable
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-Dtype = Literal["float32", "bfloat16", "float16"]
-"""Number format of the towers; what they say of each other is always float32."""
 
 _CACHE_LIMIT = 20_000
 _LISTS_LIMIT = 8
@@ -169,7 +167,7 @@ class ZeroShot:
         return self.logits(images, texts).softmax(dim=-1)
 
 
-def load(model: str, device: str, dtype: Dtype = "float32") -> ZeroShot:
+def load(model: str, device: str, dtype: hub.Dtype = "float32") -> ZeroShot:
     """Load a CLIP or SigLIP checkpoint, or one of open_clip.
 
     Raises as `hub.pretrained` and `open_clip.load` do.

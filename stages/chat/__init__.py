@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stages.chat.ask import Effort, describe
+from stages.chat.ask import Effort, asking, describe
+from stages.chat.dialog import Dialog, Request, hold
 from stages.chat.endpoint import EndpointChat, Server
 from stages.chat.finish import judged
 from stages.chat.interface import (
@@ -14,7 +15,7 @@ from stages.chat.interface import (
     Chat,
     Decoding,
 )
-from stages.chat.local import Dtype, TransformersChat, load
+from stages.chat.local import TransformersChat, load
 from stages.chat.options import OPERATIONAL, Asking, effort, live, models, told, usable
 
 __all__ = [
@@ -27,13 +28,16 @@ __all__ = [
     "Asking",
     "Chat",
     "Decoding",
-    "Dtype",
+    "Dialog",
     "Effort",
     "EndpointChat",
+    "Request",
     "Server",
     "TransformersChat",
+    "asking",
     "describe",
     "effort",
+    "hold",
     "judged",
     "live",
     "load",

@@ -9,6 +9,7 @@ import prompts
 from grand_pipeline.generation import Generation
 from prompts import Message
 from stages.chat import finish
+from stages.chat.dialog import Dialog, Request, hold
 from stages.chat.interface import GREEDY, LENGTH, TOO_LONG, Answer, Chat, Decoding
 from stages.graph_text import droppable, shortened
 
@@ -51,29 +52,38 @@ def describe(
     graphs: Sequence[str],
     effort: int | Effort,
     source: str,
-    fields: Sequence[Mapping[str, str]] = (),
 ) -> list[Generation]:
-    """Ask `prompt` about each scene graph; its fields are `graph` and those of `fields`.
+    """Ask `prompt` about each scene graph, as `asking` does. A number for `effort` is the longest
+    answer in tokens, asked for once."""
+    how = Effort(effort) if isinstance(effort, int) else effort
+    return hold(chat, (asking(chat, prompt, graph, how, source) for graph in graphs))
+
+
+def asking(
+    chat: Chat,
+    prompt: prompts.Prompt,
+    graph: str,
+    effort: Effort,
+    source: str,
+    fields: Mapping[str, str] | None = None,
+) -> Dialog[Generation]:
+    """The dialog in which `prompt` is asked about a scene graph; its fields are `graph` and those
+    of `fields`.
 
     A graph that does not fit the context is shortened by whole lines (`graph_text.shortened`),
-    just as much as needed. The stored prompt is the text that the model really read. A number
-    for `effort` is the longest answer in tokens, asked for once.
+    just as much as needed. The stored prompt is the text that the model really read.
     """
-    effort = Effort(effort) if isinstance(effort, int) else effort
     room = chat.context_length - effort.max_new_tokens
-    others = fields or [{}] * len(graphs)
-    questions = [
-        _question(chat, prompt, graph, room, more, effort)
-        for graph, more in zip(graphs, others, strict=True)
-    ]
-    pending = [n for n, question in enumerate(questions) if question.size <= room]
-    for attempt in range(effort.attempts):
+    question = _question(chat, prompt, graph, room, fields or {}, effort)
+    attempts = effort.attempts if question.size <= room else 0
+    for attempt in range(attempts):
         if attempt:
-            pending = [n for n in pending if _worth_another(questions[n], effort)]
-            for n in pending:
-                questions[n] = _harder(questions[n], chat.context_length, effort)
-        _attempt(chat, questions, pending, effort)
-    return [_told(question, source) for question in questions]
+            if not _worth_another(question, effort):
+                break
+            question = _harder(question, chat.context_length, effort)
+        answer = yield Request(question.messages, question.budget, question.decoding)
+        question = replace(question, answers=(*question.answers, effort.judge(answer)))
+    return _told(question, source)
 
 
 def _question(
@@ -104,20 +114,6 @@ def _question(
         decoding=effort.first,
         budget=effort.max_new_tokens,
     )
-
-
-def _attempt(
-    chat: Chat, questions: list[_Question], pending: Sequence[int], effort: Effort
-) -> None:
-    """Put an answer to every pending question; those asked in the same way go together."""
-    groups: dict[tuple[int, Decoding], list[int]] = {}
-    for n in pending:
-        groups.setdefault((questions[n].budget, questions[n].decoding), []).append(n)
-    for (budget, decoding), members in groups.items():
-        given = chat.complete([questions[n].messages for n in members], budget, decoding)
-        for n, answer in zip(members, given, strict=True):
-            answers = (*questions[n].answers, effort.judge(answer))
-            questions[n] = replace(questions[n], answers=answers)
 
 
 def _worth_another(question: _Question, effort: Effort) -> bool:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import json
 import re
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prompts import Message
 from stages.chat import template
+from stages.chat.dialog import Dialog, Request, single, step
 from stages.chat.finish import FILTERED, REFUSED
 from stages.chat.interface import GREEDY, LENGTH, STOP, Answer, Decoding
 from stages.chat.retry import Backoff, retry_after, worth_another
 
 if TYPE_CHECKING:
     import httpx
+
+T = TypeVar("T")
 
 TURN = 8
 """Tokens that a chat template is taken to add to every turn, where nobody can count them."""
@@ -77,7 +82,6 @@ class Server:
         """
         import httpx
 
-        key = json.dumps(body)
         for attempt in range(self.backoff.retries + 1):
             asked = None
             try:
@@ -97,7 +101,7 @@ class Server:
             except ValueError:
                 failure = RequestError("invalid JSON", "the server's answer is no JSON object")
             if attempt < self.backoff.retries:
-                await self.sleep(self.backoff.wait(attempt, key, asked))
+                await self.sleep(self.backoff.wait(attempt, json.dumps(body), asked))
         raise failure
 
 
@@ -149,8 +153,12 @@ class EndpointChat:
         decoding: Decoding = GREEDY,
     ) -> list[Answer]:
         """One answer per chat, in order; at most `concurrency` requests are under way."""
-        bodies = [self.body(messages, max_new_tokens, decoding) for messages in chats]
-        return asyncio.run(self._all(bodies))
+        return self.hold(single(Request(chat, max_new_tokens, decoding)) for chat in chats)
+
+    def hold(self, dialogs: Iterable[Dialog[T]]) -> list[T]:
+        """What came of every dialog, in order. `concurrency` of them are held at once; as one
+        ends the next begins, so that no request waits for another dialog's."""
+        return asyncio.run(self._hold(dialogs))
 
     def body(
         self, messages: Sequence[Message], max_new_tokens: int, decoding: Decoding
@@ -169,19 +177,33 @@ class EndpointChat:
             asked["response_format"] = {"type": "json_schema", "json_schema": schema}
         return asked | dict(self.server.extra)
 
-    async def _all(self, bodies: Sequence[Mapping[str, Any]]) -> list[Answer]:
-        """As many workers as requests may be under way take the bodies one after the other."""
-        answers: list[Answer] = [Answer("", "")] * len(bodies)
-        coming = iter(enumerate(bodies))
+    async def _hold(self, dialogs: Iterable[Dialog[T]]) -> list[T]:
+        """As many workers as requests may be under way take the dialogs one after the other."""
+        ended: dict[int, T] = {}
+        coming = enumerate(dialogs)
 
         async def work() -> None:
+            if (first := next(coming, None)) is None:
+                return
             async with self.server.client() as client:
-                for n, body in coming:
-                    answers[n] = await self._one(client, body)
+                for n, dialog in itertools.chain([first], coming):
+                    ended[n] = await self._through(client, thread, dialog)
 
-        workers = min(self.server.concurrency, len(bodies))
-        await asyncio.gather(*(work() for _ in range(workers)))
-        return answers
+        # Prompts are made and counted beside the loop, for a tokenizer takes its time, and it is
+        # not to be used from several threads.
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompts") as thread:
+            await asyncio.gather(*(work() for _ in range(self.server.concurrency)))
+        return [ended[n] for n in range(len(ended))]
+
+    async def _through(self, client: httpx.AsyncClient, thread: Executor, dialog: Dialog[T]) -> T:
+        """One dialog up to its end."""
+        loop = asyncio.get_running_loop()
+        state = await loop.run_in_executor(thread, step, dialog)
+        while isinstance(state, Request):
+            body = self.body(state.messages, state.max_new_tokens, state.decoding)
+            answer = await self._one(client, body)
+            state = await loop.run_in_executor(thread, step, dialog, answer)
+        return state.value
 
     async def _one(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> Answer:
         try:

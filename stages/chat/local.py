@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from prompts import Message
 from stages import hub
 from stages.chat import batch, template
 from stages.chat.interface import GREEDY, LENGTH, STOP, Answer, Decoding
-
-Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class TransformersChat:
         return frozenset(n for n in (*listed, self.tokenizer.eos_token_id) if n is not None)
 
 
-def load(model: str, device: str, dtype: Dtype = "float32") -> TransformersChat:
+def load(model: str, device: str, dtype: hub.Dtype = "float32") -> TransformersChat:
     """The causal language model `model` on `device`.
 
     Raises MissingDependencyError or SettingsError like `hub.pretrained`.

@@ -16,7 +16,6 @@ from stages.chat import local
 from stages.chat.ask import Effort, describe
 from stages.chat.endpoint import EndpointChat, RequestError, Server, ask
 from stages.chat.interface import STOP, Chat
-from stages.chat.local import Dtype
 from stages.chat.memory import Remembering
 from stages.chat.retry import Backoff
 
@@ -43,7 +42,7 @@ class Asking:
     max_new_tokens: int
     """Longest answer in tokens; the prompt has what is left of the model's context."""
 
-    dtype: Dtype = "float32"
+    dtype: hub.Dtype = "float32"
     """Precision of the weights in this process; bfloat16 halves the memory on a GPU that has
     it."""
 

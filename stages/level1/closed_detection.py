@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from grand_pipeline.errors import SettingsError, suggest
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import Detection, FloatArray
-from stages import closed_set, detector
+from stages import closed_set, detector, hub
 from stages.closed_set import UNUSED, ClosedSet
 from stages.detector import Scored
 
@@ -48,7 +48,7 @@ class ClosedDetection(Stage[ClosedSet]):
     """Suppress only boxes of the same label."""
     max_boxes: int = 100
     """Most boxes of an image, best first."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: hub.Dtype = "float32"
     """Numbers the model computes in; with 16 bits boxes are off by up to a pixel in 250."""
 
     def __post_init__(self) -> None:

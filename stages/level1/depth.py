@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Scale = Literal["relative", "metric"]
-Dtype = Literal["float32", "bfloat16", "float16"]
 
 NEAREST = 1e-3
 """Metres. Nothing is taken to be nearer, so that one over it is finite."""
@@ -77,7 +76,7 @@ class Depth(Stage[DepthModel]):
     squeeze: bool = False
     """Bring images to the processor's full square instead of keeping their aspect ratio, as GranD
     does; images of all shapes then share a batch."""
-    dtype: Dtype = "float32"
+    dtype: hub.Dtype = "float32"
     """Number format of the model: float32, bfloat16 or float16."""
 
     @property

@@ -19,9 +19,9 @@ from grand_pipeline.errors import SettingsError
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import FloatArray, Landmark
-from stages import vlm, vlm_options, zero_shot
+from stages import hub, vlm, vlm_options, zero_shot
 from stages.texts import check_template, fill, tidy
-from stages.vlm import Choosing, Dtype, Options, Question, Writing
+from stages.vlm import Choosing, Options, Question, Writing
 from stages.zero_shot import ZeroShot
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
@@ -72,7 +72,7 @@ class LandmarkStage(Stage[ZeroShot | Choosing]):
     max_pixels: int | None = 1_003_520
     """Models with a token per so many pixels (Qwen): larger images are shrunk to as many. Unset:
     what the checkpoint says, which can be 16 million."""
-    dtype: Dtype = "float32"
+    dtype: hub.Dtype = "float32"
     """Numbers the model computes in; "bfloat16" halves its memory."""
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from grand_pipeline.types import (
     Rle,
     Size,
 )
-from stages import sam
+from stages import hub, sam
 from stages.sam import Embedded, Sam
 
 Ready = tuple[Box, Rle, float]
@@ -56,7 +56,7 @@ class Masks(Stage[Sam | None]):
     model: str = "facebook/sam-vit-base"
     """Hub id, folder or `embedded:` name of a SAM, SAM-HQ or SAM 2 checkpoint, or a `.pth` file of
     the original package, for the box prompts. "": no model and no box prompts."""
-    dtype: sam.Dtype = "float32"
+    dtype: hub.Dtype = "float32"
     """Number format of the image encoder: float32, bfloat16 or float16."""
     prefer: Literal["auto", "prompt"] = "auto"
     """auto: a fitting automatic mask, else a fitting detector's mask, else a box prompt.

@@ -13,7 +13,7 @@ from grand_pipeline.columns import DETECTIONS, QUERY_GROUPS, TAGS
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import Detection
-from stages import detector
+from stages import detector, hub
 from stages.detector import Detector, Options, Scored
 from stages.texts import check_template, distinct, fill
 
@@ -59,7 +59,7 @@ class OpenDetection(Stage[Detector]):
     scores for its label. Helps small detectors, whose boxes scatter round an object."""
     max_boxes: int = 100
     """Most boxes of an image, best first."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: hub.Dtype = "float32"
     """Numbers the model computes in; with 16 bits boxes are off by up to a pixel in 250."""
     queries_per_call: int = 64
     """OWL: texts encoded at a time: bounds memory for long vocabularies."""

@@ -12,10 +12,10 @@ from grand_pipeline.errors import SettingsError
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import Attribute, Box, Instance, Size
-from stages import vlm
+from stages import hub, vlm
 from stages.crops import crop
 from stages.texts import plain, tidy
-from stages.vlm import Dtype, Locating, Options, Question, Task, Vlm, Writing
+from stages.vlm import Locating, Options, Question, Task, Vlm, Writing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,7 +72,7 @@ class RegionTexts(Stage[Vlm]):
     max_pixels: int | None = 1_003_520
     """Models with a token per so many pixels (Qwen): larger views are shrunk to as many. Unset:
     what the checkpoint says, which can be 16 million."""
-    dtype: Dtype = "float32"
+    dtype: hub.Dtype = "float32"
     """Numbers the model computes in; "bfloat16" halves its memory."""
     at_once: int = 16
     """Objects, of all images of a batch, given to the model at once."""

@@ -14,7 +14,7 @@ from grand_pipeline.columns import SEGMENTS
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import BoolArray, FloatArray, Segment
-from stages import sam
+from stages import hub, sam
 from stages.sam import Embedded, Sam
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Segments(Stage[Sam]):
     model: str = "facebook/sam-vit-base"
     """Hub id, folder or `embedded:` name of a SAM, SAM-HQ or SAM 2 checkpoint, or a `.pth` file of
     the original package."""
-    dtype: sam.Dtype = "float32"
+    dtype: hub.Dtype = "float32"
     """Number format of the image encoder: float32, bfloat16 or float16."""
     points_per_side: int = 32
     """The grid has this many points along each side."""

@@ -14,7 +14,7 @@ from grand_pipeline.errors import SettingsError
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import BoolArray, FloatArray, Tag
-from stages import ram, zero_shot
+from stages import hub, ram, zero_shot
 from stages.ram import Tagger
 from stages.texts import check_template, distinct, fill
 from stages.zero_shot import ZeroShot
@@ -35,7 +35,7 @@ class Tags(Stage[ZeroShot | Tagger]):
     model: str = "google/siglip-base-patch16-224"
     """Hub id, folder or `embedded:` name of a CLIP or SigLIP checkpoint, `open_clip:` and a hub id
     or folder, or the published `.pth` file of RAM, RAM++ or Tag2Text."""
-    dtype: zero_shot.Dtype = "float32"
+    dtype: hub.Dtype = "float32"
     """Number format of the model: float32, bfloat16 or float16."""
     template: str = "a photo of a {}"
     """Text put to a CLIP or SigLIP; `{}` is the word."""

@@ -10,9 +10,9 @@ from typing import ClassVar
 from grand_pipeline.columns import CAPTIONS
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
-from stages import vlm
+from stages import hub, vlm
 from stages.texts import tidy
-from stages.vlm import Dtype, Options, Question, Vlm, Writing
+from stages.vlm import Options, Question, Vlm, Writing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Captions(Stage[Vlm]):
     max_pixels: int | None = 1_003_520
     """Models with a token per so many pixels (Qwen): larger images are shrunk to as many. Unset:
     what the checkpoint says, which can be 16 million."""
-    dtype: Dtype = "float32"
+    dtype: hub.Dtype = "float32"
     """Numbers the model computes in; "bfloat16" halves its memory."""
 
     @property

@@ -11,7 +11,7 @@ from grand_pipeline.labels import normalize
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import AssignedLabel, Instance
-from stages import zero_shot
+from stages import hub, zero_shot
 from stages.crops import crop
 from stages.texts import check_template, distinct, fill
 from stages.zero_shot import ZeroShot
@@ -26,7 +26,7 @@ class Labels(Stage[ZeroShot]):
     model: str = "openai/clip-vit-large-patch14-336"
     """Hub id, folder or `embedded:` name of a CLIP or SigLIP checkpoint, or `open_clip:` and a hub
     id or folder, for example open_clip:timm/eva02_large_patch14_clip_336.merged2b_s6b_b61k."""
-    dtype: zero_shot.Dtype = "float32"
+    dtype: hub.Dtype = "float32"
     """Number format of the model: float32, bfloat16 or float16."""
     template: str = "a photo of a {}"
     """Text put to the model; `{}` is the label."""

@@ -14,7 +14,7 @@ from grand_pipeline.labels import how_many
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import FloatArray, Phrase, PhraseBox
-from stages import detector, grounders
+from stages import detector, grounders, hub
 from stages.grounders import Grounded, Grounder, Options, Span
 from stages.texts import check_template, fill
 
@@ -65,7 +65,7 @@ class PhraseGrounding(Stage[Grounder]):
     for the phrase."""
     max_boxes: int = 10
     """Most boxes of a plural phrase that names no number."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: hub.Dtype = "float32"
     """Numbers the model computes in; with 16 bits boxes are off by up to a pixel in 250."""
 
     def __post_init__(self) -> None:

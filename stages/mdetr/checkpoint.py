@@ -8,12 +8,12 @@ A file is a table of `model` (the weights that torch.hub loads, and that are tak
 from __future__ import annotations
 
 import argparse
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grand_pipeline import weights
-from grand_pipeline.errors import MissingDependencyError, SettingsError
+from grand_pipeline.errors import MissingDependencyError
+from stages import published
 from stages.mdetr import convolutions, layout
 from stages.mdetr.layout import TEXT, Design
 from stages.mdetr.network import Network, roberta
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 SUFFIX = ".pth"
 ROBERTA = "FacebookAI/roberta-base"
 """Whose tokenizer all published models read with; it is in none of their files."""
-_PAGE = "https://zenodo.org/record/4721981"
+_FETCH = (
+    "Fetch pretrained_resnet101_checkpoint.pth, pretrained_EB3_checkpoint.pth or "
+    "refcocog_EB3_checkpoint.pth from https://zenodo.org/record/4721981, and give the path"
+)
 _TOKENIZERS = ("tokenizer.json", "vocab.json")
 
 
@@ -49,7 +52,9 @@ def load(model: str, device: str, dtype: str = "float32") -> Network:
     import torch
 
     where = f"model file '{model}'"
-    state = {layout.named(key): value for key, value in _state(_path(model), where).items()}
+    # The command line is saved as such a value; it can hold nothing that runs.
+    held = published.state(_path(model), where, _FETCH, trusted=[argparse.Namespace])
+    state = {layout.named(key): value for key, value in held.items()}
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     design = layout.design(shapes, where)
     layout.check(shapes, design, where)
@@ -81,35 +86,3 @@ def assembled(design: Design, state: dict[str, Tensor], device: str, dtype: torc
 
 def _path(model: str) -> Path:
     return Path(weights.resolve(model)).expanduser()
-
-
-def _state(path: Path, where: str) -> dict[str, Tensor]:
-    import torch
-
-    if not path.is_file():
-        raise SettingsError(
-            f"{where} does not exist. Fetch pretrained_resnet101_checkpoint.pth, "
-            f"pretrained_EB3_checkpoint.pth or refcocog_EB3_checkpoint.pth from {_PAGE}, and give "
-            "the path"
-        )
-    try:
-        # The command line is saved as such a value; it can hold nothing that runs.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            # Mapped, so that only what is used is ever read; files older than zip can not be.
-            found = torch.load(
-                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-            )
-    except Exception as error:  # a foreign file can make the reader fail in any way
-        raise SettingsError(
-            f"{where} can not be read as weights alone: {_first_line(error)}. "
-            "Nothing else in a file is trusted; where you trust it, load it yourself and save "
-            'torch.save({"model": checkpoint["model"]}, path)'
-        ) from error
-    state = found.get("model", found) if isinstance(found, dict) else None
-    if not isinstance(state, dict):
-        raise SettingsError(f"{where} holds no table of weights; give a published checkpoint")
-    return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from grand_pipeline.errors import SettingsError
+from stages import published
 from stages.mdetr import convolutions
 from stages.mdetr.convolutions import BODY, EfficientNet, ResNet, Shape
 
@@ -93,7 +94,7 @@ def design(shapes: Shapes, where: str) -> Design:
     if absent or backbone is None:
         raise SettingsError(
             f"{where} is no checkpoint of an MDETR with a ResNet of bottleneck blocks or an "
-            f"EfficientNet: it lacks {_some(absent)}. Give {_PUBLISHED}"
+            f"EfficientNet: it lacks {published.some(absent)}. Give {_PUBLISHED}"
         )
     return Design(
         backbone=backbone,
@@ -126,25 +127,12 @@ def weights(model: Design) -> dict[str, Shape]:
 
 def check(shapes: Shapes, model: Design, where: str) -> None:
     """Raise SettingsError unless exactly the weights of `model` are there, apart from UNUSED."""
-    expected = weights(model)
-    missing = sorted(expected.keys() - shapes.keys())
-    unknown = [key for key in shapes.keys() - expected.keys() if not _unused(key)]
-    wrong = [
-        f"{key} {shapes[key]}, not {shape}"
-        for key, shape in expected.items()
-        if key in shapes and shapes[key] != shape
-    ]
-    faults = {"missing": missing, "unknown": sorted(unknown), "of another shape": wrong}
-    told = [f"{len(keys)} {what}: {_some(keys)}" for what, keys in faults.items() if keys]
+    told = published.faults(shapes, weights(model), UNUSED)
     if told:
         raise SettingsError(
-            f"{where} does not have the published layout of MDETR: {'; '.join(told)}. "
+            f"{where} does not have the published layout of MDETR: {told}. "
             "Give a published checkpoint, or one of the same layout"
         )
-
-
-def _unused(key: str) -> bool:
-    return any(re.fullmatch(pattern, key) for pattern in UNUSED)
 
 
 def _count(shapes: Shapes, pattern: str) -> int:
@@ -217,8 +205,3 @@ def _roberta(text: TextDesign) -> dict[str, Shape]:
         found |= _linear(f"{name}.output.dense", width, text.inner)
         found |= _norm(f"{name}.output.LayerNorm", width)
     return found
-
-
-def _some(keys: list[str]) -> str:
-    rest = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
-    return ", ".join(keys[:8]) + rest

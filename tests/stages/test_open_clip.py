@@ -14,7 +14,7 @@ from grand_pipeline import weights
 from grand_pipeline.columns import ASSIGNED, INSTANCES
 from grand_pipeline.errors import MissingDependencyError, SettingsError
 from grand_pipeline.types import Vote
-from stages import open_clip, zero_shot
+from stages import hub, open_clip
 from stages.level2.labels import Labels
 from stages.zero_shot import ZeroShot
 from tests.tiny.records import ODD_SIZES, instance, record
@@ -87,7 +87,7 @@ def folder(path: Path) -> str:
     return f"{weights.OPEN_CLIP}{path}"
 
 
-def towers(path: Path, package: Package, dtype: zero_shot.Dtype = "float32") -> ZeroShot:
+def towers(path: Path, package: Package, dtype: hub.Dtype = "float32") -> ZeroShot:
     return ZeroShot(open_clip.load(folder(path), "cpu", dtype, package=package))
 
 
@@ -102,7 +102,7 @@ def test_a_folder_is_loaded_by_the_documented_functions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_images_and_texts_are_compared(tmp_path: Path, dtype: zero_shot.Dtype) -> None:
+def test_images_and_texts_are_compared(tmp_path: Path, dtype: hub.Dtype) -> None:
     model = towers(tmp_path, Package(), dtype)
     images = [Image.new("RGB", (9, 5), "red"), Image.new("RGB", (1, 1), (0, 0, 255))]
     chances = model.choice(model.images(images), model.texts([f"a {color}" for color in COLORS]))
@@ -111,7 +111,7 @@ def test_images_and_texts_are_compared(tmp_path: Path, dtype: zero_shot.Dtype) -
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_labels_are_chosen_by_it(tmp_path: Path, dtype: zero_shot.Dtype) -> None:
+def test_labels_are_chosen_by_it(tmp_path: Path, dtype: hub.Dtype) -> None:
     model = towers(tmp_path, Package(), dtype)
     stage = Labels(model=folder(tmp_path), dtype=dtype, template="{}")
     unsure = instance(0, (0.0, 0.0, 1.0, 1.0), "red", Vote("a", "red", 0.5), Vote("b", "blue", 0.5))

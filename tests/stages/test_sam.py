@@ -11,7 +11,7 @@ from PIL import Image
 
 from grand_pipeline.errors import SettingsError
 from grand_pipeline.types import Size
-from stages import sam
+from stages import hub, sam
 from tests.tiny import checkpoints
 from tests.tiny.masks import SEGMENTERS, segmenter
 from tests.tiny.records import ODD_SIZES, record
@@ -66,9 +66,9 @@ def test_no_prompts_give_no_masks(name: str) -> None:
     assert model.full(embedded, logits) == [] and scores.shape == (0,)
 
 
-@pytest.mark.parametrize("dtype", [d for d in get_args(sam.Dtype) if d != "float32"])
+@pytest.mark.parametrize("dtype", [d for d in get_args(hub.Dtype) if d != "float32"])
 @pytest.mark.parametrize("name", SEGMENTERS)
-def test_half_precision_is_the_encoder_s_alone(name: str, dtype: sam.Dtype) -> None:
+def test_half_precision_is_the_encoder_s_alone(name: str, dtype: hub.Dtype) -> None:
     half, whole = segmenter(name, dtype), segmenter(name)
     image = record().image
     (rough,), (exact,) = half.embed([image], [(40, 60)]), whole.embed([image], [(40, 60)])

@@ -11,7 +11,7 @@ import torch
 from grand_pipeline.types import FloatArray
 from stages import sam, sam_pretrained
 from tests.tiny.checkpoints import Builder, checkpoint
-from tests.tiny.checkpoints import sam as plain
+from tests.tiny.masks import sam as plain
 from tests.tiny.masks import sam_hq
 from tests.tiny.records import record
 

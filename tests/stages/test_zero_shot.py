@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stages import zero_shot
+from stages import hub, zero_shot
 from stages.zero_shot import ZeroShot
 from tests.tiny.checkpoints import Builder, checkpoint, clip, siglip
 from tests.tiny.records import ODD_SIZES, record
@@ -72,7 +72,7 @@ def test_batch_equals_single_and_odd_sizes_are_taken(build: Builder) -> None:
 
 @pytest.mark.parametrize("build", BUILDERS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_says_nearly_the_same(build: Builder, dtype: zero_shot.Dtype) -> None:
+def test_half_precision_says_nearly_the_same(build: Builder, dtype: hub.Dtype) -> None:
     image = record().image
     full, half = (zero_shot.load(checkpoint(build), "cpu", kind) for kind in ("float32", dtype))
     found = [model.logits(model.images([image]), model.texts(TEXTS)) for model in (full, half)]

@@ -94,103 +94,6 @@ def owlv2() -> tuple[Any, Any]:
     return _calm(Owlv2ForObjectDetection(config)), Owlv2Processor(images, tokenizer)
 
 
-def sam() -> tuple[Any, Any]:
-    """SAM: longest side scaled, padded to a square."""
-    from transformers import (
-        SamConfig,
-        SamImageProcessorPil,
-        SamMaskDecoderConfig,
-        SamModel,
-        SamProcessor,
-        SamPromptEncoderConfig,
-        SamVisionConfig,
-    )
-
-    side, patch, width = 64, 8, 16
-    vision = SamVisionConfig(
-        hidden_size=16,
-        output_channels=width,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        image_size=side,
-        patch_size=patch,
-        initializer_range=0.02,
-        window_size=4,
-        global_attn_indexes=[0],
-        num_pos_feats=width // 2,
-    )
-    prompts = SamPromptEncoderConfig(hidden_size=width, image_size=side, patch_size=patch)
-    decoder = SamMaskDecoderConfig(
-        hidden_size=width, mlp_dim=16, num_attention_heads=2, iou_head_hidden_dim=16
-    )
-    config = SamConfig(
-        vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder
-    )
-    images = SamImageProcessorPil(
-        size={"longest_edge": side},
-        mask_size={"longest_edge": side // 2},
-        pad_size={"height": side, "width": side},
-        mask_pad_size={"height": side // 2, "width": side // 2},
-    )
-    return lively(SamModel(config)), SamProcessor(images)
-
-
-def dpt() -> tuple[Any, Any]:
-    """DPT on a plain ViT: squashed images."""
-    from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessorPil
-
-    config = DPTConfig(
-        hidden_size=16,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=32,
-        image_size=SIDE,
-        patch_size=8,
-        backbone_out_indices=[0, 1, 2, 3],
-        neck_hidden_sizes=[8, 8, 8, 8],
-        fusion_hidden_size=8,
-        reassemble_factors=[4, 2, 1, 0.5],
-        is_hybrid=False,
-        backbone_config=None,
-    )
-    images = DPTImageProcessorPil(size={"height": SIDE, "width": SIDE})
-    return loud(DPTForDepthEstimation(config)), images
-
-
-def depth_anything() -> tuple[Any, Any]:
-    """Depth Anything: the aspect ratio is kept, so batches can have mixed shapes."""
-    from transformers import (
-        DepthAnythingConfig,
-        DepthAnythingForDepthEstimation,
-        Dinov2Config,
-        DPTImageProcessorPil,
-    )
-
-    backbone = Dinov2Config(
-        hidden_size=16,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        mlp_ratio=2,
-        image_size=28,
-        patch_size=14,
-        out_indices=[1, 2, 3, 4],
-        reshape_hidden_states=False,
-        apply_layernorm=True,
-    )
-    config = DepthAnythingConfig(
-        backbone_config=backbone,
-        reassemble_hidden_size=16,
-        patch_size=14,
-        neck_hidden_sizes=[8, 8, 8, 8],
-        fusion_hidden_size=8,
-        head_hidden_size=8,
-    )
-    images = DPTImageProcessorPil(
-        size={"height": 70, "width": 70}, keep_aspect_ratio=True, ensure_multiple_of=14
-    )
-    return loud(DepthAnythingForDepthEstimation(config)), images
-
-
 def blip() -> tuple[Any, Any]:
     """BLIP: a captioner that starts from [DEC]."""
     from transformers import (
@@ -292,32 +195,6 @@ def checkpoint(build: Builder) -> str:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return str(folder)
-
-
-def lively(model: Any) -> Any:
-    """Masks whose logits differ from 0: the library's start is meant for loaded weights."""
-    import torch
-
-    for module in model.modules():
-        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d):
-            module.reset_parameters()
-    # Quality estimates in the middle of [0, 1].
-    torch.nn.init.constant_(model.mask_decoder.iou_prediction_head.proj_out.bias, 0.5)
-    return model
-
-
-def loud(model: Any) -> Any:
-    """Depth maps whose values differ: the library's start is meant for loaded weights."""
-    import torch
-
-    for module in (*model.neck.modules(), *model.head.modules()):
-        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
-            torch.nn.init.normal_(module.weight, std=(module.weight[0].numel() / 2) ** -0.5)
-    # The last step cuts off what is below 0.
-    last = [m for m in model.head.modules() if isinstance(m, torch.nn.Conv2d)][-1]
-    assert last.bias is not None
-    torch.nn.init.constant_(last.bias, 1.0)
-    return model
 
 
 def _calm(model: Any) -> Any:

@@ -1,10 +1,8 @@
-"""Tiny checkpoints of depth models beside `checkpoints.dpt` and `checkpoints.depth_anything`."""
+"""Tiny checkpoints of depth models."""
 
 from __future__ import annotations
 
 from typing import Any
-
-from tests.tiny.checkpoints import depth_anything, loud
 
 SIDE = 64
 
@@ -19,6 +17,62 @@ def _images() -> Any:
     return DPTImageProcessorPil(
         size={"height": 128, "width": 128}, keep_aspect_ratio=True, ensure_multiple_of=32
     )
+
+
+def dpt() -> tuple[Any, Any]:
+    """DPT on a plain ViT: squashed images."""
+    from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessorPil
+
+    config = DPTConfig(
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=SIDE // 2,
+        patch_size=8,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+        reassemble_factors=[4, 2, 1, 0.5],
+        is_hybrid=False,
+        backbone_config=None,
+    )
+    images = DPTImageProcessorPil(size={"height": SIDE // 2, "width": SIDE // 2})
+    return loud(DPTForDepthEstimation(config)), images
+
+
+def depth_anything() -> tuple[Any, Any]:
+    """Depth Anything: the aspect ratio is kept, so batches can have mixed shapes."""
+    from transformers import (
+        DepthAnythingConfig,
+        DepthAnythingForDepthEstimation,
+        Dinov2Config,
+        DPTImageProcessorPil,
+    )
+
+    backbone = Dinov2Config(
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        mlp_ratio=2,
+        image_size=28,
+        patch_size=14,
+        out_indices=[1, 2, 3, 4],
+        reshape_hidden_states=False,
+        apply_layernorm=True,
+    )
+    config = DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=16,
+        patch_size=14,
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+        head_hidden_size=8,
+    )
+    images = DPTImageProcessorPil(
+        size={"height": 70, "width": 70}, keep_aspect_ratio=True, ensure_multiple_of=14
+    )
+    return loud(DepthAnythingForDepthEstimation(config)), images
 
 
 def dpt_beit() -> tuple[Any, Any]:
@@ -144,3 +198,17 @@ def zoedepth() -> tuple[Any, Any]:
         if isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             module.reset_parameters()
     return model, images
+
+
+def loud(model: Any) -> Any:
+    """Depth maps whose values differ: the library's start is meant for loaded weights."""
+    import torch
+
+    for module in (*model.neck.modules(), *model.head.modules()):
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            torch.nn.init.normal_(module.weight, std=(module.weight[0].numel() / 2) ** -0.5)
+    # The last step cuts off what is below 0.
+    last = [m for m in model.head.modules() if isinstance(m, torch.nn.Conv2d)][-1]
+    assert last.bias is not None
+    torch.nn.init.constant_(last.bias, 1.0)
+    return model

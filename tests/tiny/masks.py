@@ -1,4 +1,4 @@
-"""Tiny checkpoints of the Segment Anything family beside `checkpoints.sam`."""
+"""Tiny checkpoints of the Segment Anything family."""
 
 from __future__ import annotations
 
@@ -7,11 +7,55 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from stages import hub, sam_original
 from stages import sam as family
-from stages import sam_original
-from tests.tiny.checkpoints import Builder, checkpoint, lively, sam
+from tests.tiny.checkpoints import Builder, checkpoint
 
 SIDE, PATCH, WIDTH = 64, 8, 16
+
+
+def _images() -> Any:
+    from transformers import SamImageProcessorPil
+
+    return SamImageProcessorPil(
+        size={"longest_edge": SIDE},
+        mask_size={"longest_edge": SIDE // 2},
+        pad_size={"height": SIDE, "width": SIDE},
+        mask_pad_size={"height": SIDE // 2, "width": SIDE // 2},
+    )
+
+
+def sam() -> tuple[Any, Any]:
+    """SAM: longest side scaled, padded to a square."""
+    from transformers import (
+        SamConfig,
+        SamMaskDecoderConfig,
+        SamModel,
+        SamProcessor,
+        SamPromptEncoderConfig,
+        SamVisionConfig,
+    )
+
+    vision = SamVisionConfig(
+        hidden_size=16,
+        output_channels=WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=SIDE,
+        patch_size=PATCH,
+        initializer_range=0.02,
+        window_size=4,
+        global_attn_indexes=[0],
+        num_pos_feats=WIDTH // 2,
+    )
+    prompts = SamPromptEncoderConfig(hidden_size=WIDTH, image_size=SIDE, patch_size=PATCH)
+    decoder = SamMaskDecoderConfig(
+        hidden_size=WIDTH, mlp_dim=16, num_attention_heads=2, iou_head_hidden_dim=16
+    )
+    config = SamConfig(
+        vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder
+    )
+    return lively(SamModel(config)), SamProcessor(_images())
 
 
 def sam_hq() -> tuple[Any, Any]:
@@ -23,7 +67,6 @@ def sam_hq() -> tuple[Any, Any]:
         SamHQProcessor,
         SamHQPromptEncoderConfig,
         SamHQVisionConfig,
-        SamImageProcessorPil,
     )
 
     vision = SamHQVisionConfig(
@@ -45,13 +88,7 @@ def sam_hq() -> tuple[Any, Any]:
     config = SamHQConfig(
         vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder
     )
-    images = SamImageProcessorPil(
-        size={"longest_edge": SIDE},
-        mask_size={"longest_edge": SIDE // 2},
-        pad_size={"height": SIDE, "width": SIDE},
-        mask_pad_size={"height": SIDE // 2, "width": SIDE // 2},
-    )
-    return lively(SamHQModel(config)), SamHQProcessor(images)
+    return lively(SamHQModel(config)), SamHQProcessor(_images())
 
 
 def _sam2_parts() -> dict[str, Any]:
@@ -136,8 +173,20 @@ SEGMENTERS = (*PRETRAINED, "original")
 """Every model of the family, by name."""
 
 
+def lively(model: Any) -> Any:
+    """Masks whose logits differ from 0: the library's start is meant for loaded weights."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.reset_parameters()
+    # Quality estimates in the middle of [0, 1].
+    torch.nn.init.constant_(model.mask_decoder.iou_prediction_head.proj_out.bias, 0.5)
+    return model
+
+
 @cache
-def segmenter(name: str, dtype: family.Dtype = "float32") -> family.Sam:
+def segmenter(name: str, dtype: hub.Dtype = "float32") -> family.Sam:
     """One of `SEGMENTERS`, loaded; the original package is a stand-in."""
     import torch
 

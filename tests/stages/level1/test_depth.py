@@ -11,10 +11,13 @@ from grand_pipeline.columns import DEPTH_MAP
 from grand_pipeline.errors import SettingsError
 from grand_pipeline.record import Record
 from grand_pipeline.types import DepthMap
-from stages.level1.depth import Depth, DepthModel, Dtype, _storable
-from tests.tiny.checkpoints import Builder, checkpoint, depth_anything, dpt
+from stages.hub import Dtype
+from stages.level1.depth import Depth, DepthModel, _storable
+from tests.tiny.checkpoints import Builder, checkpoint
 from tests.tiny.depth import (
+    depth_anything,
     depth_anything_metric,
+    dpt,
     dpt_beit,
     dpt_hybrid,
     dpt_swinv2,

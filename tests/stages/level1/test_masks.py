@@ -19,8 +19,8 @@ from grand_pipeline.types import (
     Size,
 )
 from stages.level1.masks import Masks, match, window
-from tests.tiny.checkpoints import checkpoint, sam
-from tests.tiny.masks import SEGMENTERS, segmenter
+from tests.tiny.checkpoints import checkpoint
+from tests.tiny.masks import SEGMENTERS, sam, segmenter
 from tests.tiny.records import ODD_SIZES, filled, instance, record
 
 SIZE = (40, 60)

@@ -7,8 +7,8 @@ from grand_pipeline.columns import SEGMENTS
 from grand_pipeline.types import FloatArray, Segment, Size
 from stages.level1.segments import Segments, boxes_of, grid, scattered
 from stages.sam import Embedded, Sam
-from tests.tiny.checkpoints import checkpoint, sam
-from tests.tiny.masks import SEGMENTERS, segmenter
+from tests.tiny.checkpoints import checkpoint
+from tests.tiny.masks import SEGMENTERS, sam, segmenter
 from tests.tiny.records import ODD_SIZES, inside, record
 
 

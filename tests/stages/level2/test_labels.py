@@ -7,8 +7,8 @@ from torch import Tensor
 
 from grand_pipeline.columns import ASSIGNED, INSTANCES
 from grand_pipeline.types import Instance, Vote
+from stages.hub import Dtype
 from stages.level2.labels import Labels, candidates, support
-from stages.zero_shot import Dtype
 from tests.tiny.checkpoints import Builder, checkpoint, clip, siglip
 from tests.tiny.records import ODD_SIZES, instance, record
 from tests.tiny.towers import siglip2, siglip2_naflex

@@ -20,8 +20,8 @@ from training.recipes.picturebook import curves
 from training.recipes.picturebook.export import RECORD
 
 ROLES = {
-    "owl_vit": "OwlViTForObjectDetection: open-vocabulary detector, phrase grounder",
-    "owl_vit_small": "OwlViTForObjectDetection: second detector, trained to err differently",
+    "owl_vit": "OwlViTForObjectDetection: open-vocabulary detector",
+    "owl_vit_small": "OwlViTForObjectDetection: second detector, errs differently; grounds phrases",
     "sam": "SamModel: automatic and box-prompted masks",
     "depth": "DPTForDepthEstimation: relative inverse depth",
     "siglip_scene": "SiglipModel: tags of whole images",
