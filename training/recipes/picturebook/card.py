@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from grand_pipeline.weights import EMBEDDED, RECORDS
+from training import plots
+from training.logs import read
 from training.recipes.picturebook import curves
 from training.recipes.picturebook.export import RECORD
 
@@ -172,8 +174,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _curve(folder: Path, name: str) -> str | None:
-    rows = curves.read(folder / name / curves.KEPT)
-    return curves.svg(rows, name) if rows else None
+    rows = read(folder / name / curves.KEPT)
+    return plots.losses(rows, name) if rows else None
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import copy
 import json
 import os
 import platform
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from grand_pipeline.errors import GrandError
+from training.checkpoint import replace_folder, replace_text
 from training.recipes.picturebook import curves
-from training.recipes.picturebook.state import replace_text
 
 RECORD, WEIGHTS = "training.json", "model.safetensors"
 
@@ -51,21 +50,6 @@ def whole(
         (target / RECORD).write_text(_text(facts))
 
     replace_folder(folder, write_all)
-
-
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Fill a new folder with `write` and put it in the place of `folder`: all of it or nothing."""
-    temporary, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
-    for left in (temporary, old):
-        shutil.rmtree(left, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    write(temporary)
-    for path in temporary.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)  # weights are written for the owner alone
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(temporary, folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def is_done(out: Path, folder: Path | None, phases: object) -> bool:

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from grand_pipeline import heap
+from training.distributed import default_device
 from training.recipes.picturebook import export
-from training.recipes.picturebook.fit import default_device, fit
+from training.recipes.picturebook.fit import fit
 from training.recipes.picturebook.state import Progress, Schedule, finished, restore
 
 MODULES = "training.recipes.picturebook"

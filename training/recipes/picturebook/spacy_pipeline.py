@@ -26,11 +26,13 @@ from spacy.util import fix_random_seed, minibatch
 
 from grand_pipeline.picturebook.language import TaggedToken, tagged_caption, tagged_description
 from grand_pipeline.picturebook.render import render
-from training.recipes.picturebook import curves, export
+from training.checkpoint import replace_folder
+from training.logs import LOG, read
+from training.recipes.picturebook import export
 from training.recipes.picturebook.recipe import MODULES, Options, option_parser, scaled
 from training.recipes.picturebook.scenes import EVAL_SEED, TRAIN_SEED
 from training.recipes.picturebook.sentences import sentence
-from training.recipes.picturebook.state import LOG, Progress
+from training.recipes.picturebook.state import Progress
 
 WIDTH, ROWS, DEPTH = 64, 400, 2
 SENTENCES, EPOCHS, BATCH, SEED = 2000, 6, 32, 0  # sentences: of each of the two sorts
@@ -172,13 +174,13 @@ def _save(nlp: Any, done: Progress, losses: dict[str, float], out: Path) -> None
     def write(folder: Path) -> None:
         nlp.to_disk(folder, exclude=["vocab"])
         (folder / PROGRESS).write_text(json.dumps(asdict(done)))
-        rows = curves.read(out / STATE / LOG)
+        rows = read(out / STATE / LOG)
         row = {"step": done.step, "minutes": round(done.seconds / 60, 3)}
         row |= {name: round(float(value), 4) for name, value in losses.items()}
         rows += [row] if losses else []
         (folder / LOG).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
-    export.replace_folder(out / STATE, write)
+    replace_folder(out / STATE, write)
     print(done, {name: round(float(value), 1) for name, value in losses.items()}, flush=True)
 
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from grand_pipeline import weights
+from training import plots
+from training.logs import Row, read
 from training.recipes.picturebook import card, curves
 
 RECIPES = Path(card.__file__).parent
 
 
-def rows(count: int, phase: str = "all") -> list[curves.Row]:
+def rows(count: int, phase: str = "all") -> list[Row]:
     return [
         {
             "phase": phase,
@@ -76,19 +78,23 @@ def test_a_checkpoint_without_a_log_has_no_curve(tmp_path: Path) -> None:
 
 
 def test_records_do_not_change_the_identity_of_weights(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_text("weights")
-    before = weights.digest.__wrapped__(str(tmp_path))
-    for name in ("training.json", curves.KEPT, card.CURVE):
-        (tmp_path / name).write_text("record")
-    assert weights.digest.__wrapped__(str(tmp_path)) == before
-    (tmp_path / "other").write_text("weights")
-    assert weights.digest.__wrapped__(str(tmp_path)) != before
+    names = {
+        "plain": (),
+        "recorded": ("training.json", curves.KEPT, card.CURVE),
+        "more": ("other",),
+    }
+    for folder, others in names.items():
+        (tmp_path / folder).mkdir()
+        for name in ("model.safetensors", *others):
+            (tmp_path / folder / name).write_text("weights")
+    plain, recorded, more = (weights.digest(str(tmp_path / folder)) for folder in names)
+    assert plain == recorded != more
 
 
 def test_a_curve_is_small_and_says_all_terms_and_phases() -> None:
     long = [row | {f"term{n}": 0.5 for n in range(6)} for row in rows(120, "first")]
     long += [row | {"step": 120 + row["step"]} for row in rows(80, "second")]
-    text = curves.svg(long, "sam")
+    text = plots.losses(long, "sam")
     assert len(text) < 15_000
     words = [node.text for node in ElementTree.fromstring(text).iter() if node.text]
     said = " ".join(words)
@@ -104,8 +110,8 @@ def test_a_kept_log_is_thin_and_counts_over_all_phases(tmp_path: Path) -> None:
         ]
         (tmp_path / phase / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in log))
     curves.keep({name: tmp_path / name for name in ("a", "b", "missing")}, tmp_path / "kept")
-    kept = curves.read(tmp_path / "kept")
-    assert len(kept) <= curves.POINTS
+    kept = read(tmp_path / "kept")
+    assert len(kept) <= plots.POINTS
     assert (kept[0]["step"], kept[-1]["step"]) == (1, 350)
     assert [row["step"] for row in kept] == sorted(row["step"] for row in kept)
     assert [row["phase"] for row in kept if "eval_x" in row] == ["a", "b"]

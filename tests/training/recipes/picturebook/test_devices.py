@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from training.distributed import to_device
 from training.recipes.picturebook import captioner, depth, detector, masks
-from training.recipes.picturebook.fit import to_device
 from training.recipes.picturebook.recipe import Phase, Recipe
 from training.recipes.picturebook.state import Schedule
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from training.recipes.picturebook.fit import fit, learning_rate, to_device
-from training.recipes.picturebook.state import Progress, Schedule, TrainingError, restore
+from training.checkpoint import TrainingError
+from training.logs import read
+from training.recipes.picturebook.fit import fit
+from training.recipes.picturebook.state import Schedule, finished, restore
 
 
 def line_batch(step: int) -> Tensor:
@@ -73,13 +76,6 @@ def test_not_a_number_stops_the_run(tmp_path: Path) -> None:
         fit(nn.Linear(3, 1), line_batch, broken, Schedule(3, 8, 0.1), tmp_path, device="cpu")
 
 
-def test_the_rate_warms_up_and_anneals_to_zero() -> None:
-    schedule = Schedule(1000, 1, 1.0, warmup=4)
-    assert learning_rate(schedule, 0, 0.0) == pytest.approx(0.25)
-    assert learning_rate(schedule, 500, Progress(500).fraction(schedule)) == pytest.approx(0.5)
-    assert learning_rate(schedule, 1000, Progress(1000).fraction(schedule)) == 0.0
-
-
 def test_a_run_does_not_change_its_budget_on_the_way(tmp_path: Path) -> None:
     run_line(tmp_path, 5)
     with pytest.raises(TrainingError, match="steps 5 -> 6"):
@@ -92,20 +88,6 @@ def test_what_a_killed_run_logged_after_its_state_is_dropped(tmp_path: Path) -> 
         log.write('{"step": 6, "loss": 1.0}\n{"step": 7, "lo')
     run_line(tmp_path, 5)
     assert len(losses(tmp_path)) == 5
-
-
-@dataclass(frozen=True)
-class Sample:
-    pixels: Tensor
-    mask: Tensor | None
-    groups: tuple[slice, ...] = (slice(0, 2),)
-
-
-def test_every_tensor_of_a_batch_goes_to_the_device() -> None:
-    moved = to_device(Sample(torch.zeros(2), torch.ones(3)), torch.device("meta"))
-    assert moved.pixels.is_meta and moved.mask.is_meta and moved.groups == (slice(0, 2),)
-    assert to_device(Sample(torch.zeros(2), None), torch.device("meta")).mask is None
-    assert to_device(torch.zeros(1), torch.device("meta")).is_meta
 
 
 def test_scores_are_of_a_copy_with_the_averaged_weights(tmp_path: Path) -> None:
@@ -121,6 +103,26 @@ def test_scores_are_of_a_copy_with_the_averaged_weights(tmp_path: Path) -> None:
     rows = [json.loads(row) for row in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert seen[0] is not model
     assert rows[-1]["eval_weight"] == pytest.approx(float(model.weight.detach().sum()), abs=1e-6)
+
+
+def test_a_state_of_the_old_form_is_gone_on_with(tmp_path: Path) -> None:
+    schedule = Schedule(4, 8, 0.05)
+    model = nn.Linear(3, 1)
+    held = {
+        f"{part}.{k}": v.clone() for part in ("model", "ema") for k, v in model.state_dict().items()
+    }
+    held |= {f"exp_avg.{k}": torch.ones_like(v) for k, v in model.state_dict().items()}
+    held |= {f"exp_avg_sq.{k}": torch.ones_like(v) for k, v in model.state_dict().items()}
+    held |= {f"step.{k}": torch.tensor(3.0) for k in model.state_dict()}
+    save_file(held, tmp_path / "state.safetensors")
+    summary = {"step": 3, "seconds": 60.0, "schedule": asdict(schedule)}
+    (tmp_path / "state.json").write_text(json.dumps(summary))
+    fresh = nn.Linear(3, 1)
+    assert restore(fresh, tmp_path).step == 3 and torch.equal(fresh.weight, model.weight)
+    assert not finished(schedule, tmp_path)
+    fit(nn.Linear(3, 1), line_batch, line_loss, schedule, tmp_path, device="cpu")
+    assert [row["step"] for row in read(tmp_path / "log.jsonl")] == [4]
+    assert finished(schedule, tmp_path)
 
 
 @pytest.mark.gpu

@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from grand_pipeline.errors import GrandError
+from training.checkpoint import TrainingError
 from training.recipes.picturebook import export
 from training.recipes.picturebook.recipe import Options, Phase, Recipe, main, run
-from training.recipes.picturebook.state import Schedule, TrainingError
+from training.recipes.picturebook.state import Schedule
 
 ROOT = Path(__file__).parents[4]
 STEPS = 6
@@ -167,21 +168,6 @@ def test_another_checkpoint_is_refused(tmp_path: Path) -> None:
     save_file({"linear.weight": torch.zeros(1, 3)}, tmp_path / "model.safetensors")
     with pytest.raises(GrandError, match=r"linear\.bias"):
         export.load_checkpoint(Line(), tmp_path)
-
-
-def test_a_failed_export_leaves_the_checkpoint_before(tmp_path: Path) -> None:
-    def fail(folder: Path) -> None:
-        (folder / "half").write_text("")
-        raise OSError("disk full")
-
-    (tmp_path / "good").mkdir()
-    (tmp_path / "good" / "model").write_text("whole")
-    with pytest.raises(OSError, match="disk full"):
-        export.replace_folder(tmp_path / "good", fail)
-    assert [path.name for path in (tmp_path / "good").iterdir()] == ["model"]
-    export.replace_folder(tmp_path / "good", lambda folder: None)
-    assert [path.name for path in tmp_path.iterdir()] == ["good"]
-    assert not list((tmp_path / "good").iterdir())
 
 
 def test_the_command_line_asks_which_where_there_are_two(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Published rows as training samples: read, ordered, cut into views, augmented, batched."""

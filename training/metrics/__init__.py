@@ -1,0 +1,1 @@
+"""Scores of trained models, in numpy: what several recipes are measured by."""
