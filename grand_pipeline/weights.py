@@ -1,69 +1,147 @@
 """Where weights come from and what identifies them.
 
 A stage names its model as a hub id (`google/owlvit-base-patch32`, optionally `@revision`), as a
-local folder, as a single file where the stage takes such, or as `embedded:NAME`, a checkpoint that
-ships inside the package. `open_clip:` before a hub id or folder says which package is to load it.
+local folder, as a single `.pth` file where the stage takes such, as `embedded:NAME`, a checkpoint
+that ships inside the package, or as an installed spaCy pipeline (`en_core_web_sm`). Before a hub id
+or folder, `open_clip:` says which package is to load it, and `tokenizer:` that nothing but the
+tokenizer is needed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
+from grand_pipeline import hub_cache
 from grand_pipeline.errors import SettingsError, suggest
+from grand_pipeline.hub_cache import Part
 
 EMBEDDED = Path(__file__).parent / "picturebook" / "checkpoints"
 RECORDS = frozenset({"training.json", "log.jsonl", "curve.svg"})
 """Files of a checkpoint that say how it was made; they do not change what it computes."""
 
 OPEN_CLIP = "open_clip:"
+TOKENIZER = "tokenizer:"
 
 _PREFIX = "embedded:"
+_PATHS = ("/", ".", "~")
+_FILE = ".pth"
+_PIPELINE = re.compile(r"[a-z]{2,3}_\w+")
+"""How spaCy names its pipelines: language, kind, genre, size; ids of the hub have an owner."""
 
 
-def resolve(model: str) -> str:
+@dataclass(frozen=True)
+class Source:
+    """A model's name, taken apart."""
+
+    kind: Literal["embedded", "path", "spacy", "hub"]
+    name: str
+    """What is left without prefix and revision: a name, a path, a package or OWNER/NAME."""
+    revision: str | None = None
+    part: Part = "model"
+
+
+def source(model: str) -> Source:
+    """What kind of thing `model` names, whether it is here or not."""
+    part: Part = "model"
+    if model.startswith(OPEN_CLIP):
+        part, model = "open_clip", model.removeprefix(OPEN_CLIP)
+    elif model.startswith(TOKENIZER):
+        part, model = "tokenizer", model.removeprefix(TOKENIZER)
+    if model.startswith(_PREFIX):
+        return Source("embedded", model.removeprefix(_PREFIX), None, part)
+    if model.startswith(_PATHS) or model.endswith(_FILE) or Path(model).exists():
+        return Source("path", model, None, part)
+    if "/" not in model and _PIPELINE.fullmatch(model):
+        return Source("spacy", model, None, part)
+    name, _, revision = model.partition("@")
+    return Source("hub", name, revision or None, part)
+
+
+def resolve(model: str, environment: Mapping[str, str] = os.environ) -> str:
     """What `from_pretrained` takes for `model`: a folder, a file or a hub id without revision.
+
+    A hub id whose files are all in the cache is their folder, so that loading them asks no server.
 
     Raises SettingsError when an embedded checkpoint or what looks like a path does not exist.
     """
-    model = model.removeprefix(OPEN_CLIP)
-    if model.startswith(_PREFIX):
-        return str(_embedded(model.removeprefix(_PREFIX)))
-    if model.startswith(("/", ".", "~")):
-        folder = Path(model).expanduser()
-        if not folder.exists():
+    found = source(model)
+    if found.kind == "embedded":
+        return str(_embedded(found.name))
+    if found.kind == "path":
+        place = Path(found.name).expanduser()
+        if found.name.startswith(_PATHS) and not place.exists():
             raise SettingsError(
-                f"model '{model}' does not exist; give a file, a folder or a hub id"
+                f"model '{found.name}' does not exist; give a file, a folder or a hub id"
             )
-        return str(folder)
-    return model.partition("@")[0]
+        return str(place)
+    return str(_cached(found, environment) or found.name)
 
 
-def revision(model: str) -> str | None:
-    """The revision after `@` of a hub id, if any."""
-    model = model.removeprefix(OPEN_CLIP)
-    if model.startswith((_PREFIX, "/", ".", "~")) or Path(model).exists():
-        return None
-    return model.partition("@")[2] or None
+def revision(model: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The revision to ask the hub for, if `resolve` gives a hub id that was named with one."""
+    found = source(model)
+    return None if _cached(found, environment) else found.revision
+
+
+def pinned(model: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The name with the commit that the cache has of it, where it names a branch or none at all.
+
+    What is pinned is the same weights wherever and whenever it is loaded.
+    """
+    found = source(model)
+    files = _cached(found, environment)
+    return f"{model.partition('@')[0]}@{files.name}" if files else model
+
+
+def digest(model: str) -> str:
+    """Identity of the weights: a hash of a file or of a folder's files, the hub id with its
+    revision, a package with its version. What is not here is known by its name alone."""
+    found = source(model)
+    if found.kind == "hub":
+        return f"hub:{model}"
+    if found.kind == "spacy":
+        return f"spacy:{found.name}-{_version(found.name) or 'absent'}"
+    place = Path(found.name).expanduser() if found.kind == "path" else _embedded(found.name)
+    return _content(place) if place.exists() else f"absent:{model}"
 
 
 @lru_cache(maxsize=256)
-def digest(model: str) -> str:
-    """Identity of the weights: a hash of a file or of a folder's files, or the hub id with its
-    revision."""
-    folder = Path(resolve(model))
-    if folder.is_file():
-        with folder.open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}"
-    if not folder.is_dir():
-        return f"hub:{model}"
+def _content(place: Path) -> str:
+    if place.is_file():
+        return f"sha256:{_hash_of(place).hex()[:32]}"
     total = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in RECORDS):
-        total.update(str(path.relative_to(folder)).encode())
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+    for path in sorted(p for p in place.rglob("*") if p.is_file() and p.name not in RECORDS):
+        total.update(str(path.relative_to(place)).encode())
+        total.update(_hash_of(path))
     return f"sha256:{total.hexdigest()[:32]}"
+
+
+def _cached(found: Source, environment: Mapping[str, str]) -> Path | None:
+    """The snapshot of a hub id, if it is whole."""
+    if found.kind != "hub":
+        return None
+    files = hub_cache.snapshot(hub_cache.folder(environment), found.name, found.revision)
+    return files if files and not hub_cache.lacking(files, found.part) else None
+
+
+def _hash_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _embedded(name: str) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.published import depth, detection, masks, towers, vlms
+from benchmarks.published import depth, detection, language, masks, towers, vlms
 
 Builder = Callable[[], Any]
 """Makes the model on the device that is torch's default at the time."""
@@ -20,5 +20,6 @@ BUILDERS: Mapping[str, Builder] = {
     **depth.BUILDERS,
     **towers.BUILDERS,
     **vlms.BUILDERS,
+    **language.BUILDERS,
 }
 """Every model that can be built at published size, by the hub id of `grand_pipeline.zoo`."""

@@ -10,7 +10,7 @@ _OPT: Mapping[str, Mapping[str, int]] = {
     "2.7b": {"hidden_size": 2560, "ffn_dim": 10240},
     "6.7b": {"hidden_size": 4096, "ffn_dim": 16384},
 }
-_LLAMA: Mapping[str, Mapping[str, int]] = {
+LLAMA: Mapping[str, Mapping[str, int]] = {
     "7b": {
         "hidden_size": 4096,
         "intermediate_size": 11008,
@@ -91,7 +91,7 @@ def llava(size: str) -> Any:
     """LLaVA 1.5 on a CLIP ViT-L of 336 pixels and a Vicuna."""
     from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-    text = LlamaConfig(vocab_size=32_064, **_LLAMA[size])
+    text = LlamaConfig(vocab_size=32_064, **LLAMA[size])
     return LlavaForConditionalGeneration(LlavaConfig(text_config=text, image_token_index=32_000))
 
 

@@ -8,7 +8,10 @@ from grand_pipeline.zoo import (
     detection,
     grounding,
     labels,
+    language,
+    licences,
     masks,
+    parsing,
     regions,
     tagging,
 )
@@ -16,17 +19,21 @@ from grand_pipeline.zoo.model import Model
 
 __all__ = ["MODELS", "Model"]
 
-MODELS: tuple[Model, ...] = (
-    *tagging.TAGGING,
-    *labels.LABELS,
-    *detection.OPEN_VOCABULARY,
-    *detection.CLOSED_SET,
-    *grounding.PHRASE_GROUNDING,
-    *masks.AUTOMATIC,
-    *masks.BOX_PROMPTS,
-    *depth.DEPTH,
-    *captions.CAPTIONS,
-    *captions.LANDMARKS,
-    *regions.REGIONS,
+MODELS: tuple[Model, ...] = licences.with_sources(
+    (
+        *tagging.TAGGING,
+        *labels.LABELS,
+        *detection.OPEN_VOCABULARY,
+        *detection.CLOSED_SET,
+        *grounding.PHRASE_GROUNDING,
+        *masks.AUTOMATIC,
+        *masks.BOX_PROMPTS,
+        *depth.DEPTH,
+        *captions.CAPTIONS,
+        *captions.LANDMARKS,
+        *regions.REGIONS,
+        *parsing.PARSING,
+        *language.LANGUAGE,
+    )
 )
 """Every row, role by role."""

@@ -12,7 +12,8 @@ _APACHE, _MIT, _BSD = "Apache-2.0", "MIT", "BSD-3-Clause"
 _LLAMA, _RESEARCH = "Llama 2 Community License", "Qwen Research License"
 _VERIFIED = "tiny end to end; published size on the meta device"
 
-_OPT = "goes on from a prompt; the language model inside, OPT, has a licence for research alone"
+_OPT = "goes on from a prompt"
+_OPT_LICENCE = "MIT, around OPT: non-commercial research"
 _CHAT = "GranD's captioner and landmark model was an earlier LLaVA, v1 13B"
 _TASKS = (
     "the prompt is a task: <CAPTION>, <DETAILED_CAPTION>, <MORE_DETAILED_CAPTION>; the "
@@ -24,13 +25,25 @@ _QWEN = (
 )
 
 _BLIP = Model(_ROLE, "", "", _BSD, None, _VERIFIED, "", "BlipForConditionalGeneration")
-_BLIP2 = replace(_BLIP, licence=_MIT, note=_OPT, architecture="Blip2ForConditionalGeneration")
-_LLAVA = replace(_BLIP, licence=_LLAMA, note=_CHAT, architecture="LlavaForConditionalGeneration")
+_BLIP2 = replace(
+    _BLIP, licence=_OPT_LICENCE, note=_OPT, architecture="Blip2ForConditionalGeneration"
+)
+_LLAVA = replace(
+    _BLIP,
+    licence=_LLAMA,
+    note=_CHAT,
+    architecture="LlavaForConditionalGeneration",
+    stored_bytes=2,
+)
 _FLORENCE = replace(
     _BLIP, licence=_MIT, note=_TASKS, architecture="Florence2ForConditionalGeneration"
 )
 _QWEN2_5 = replace(
-    _BLIP, licence=_APACHE, note=_QWEN, architecture="Qwen2_5_VLForConditionalGeneration"
+    _BLIP,
+    licence=_APACHE,
+    note=_QWEN,
+    architecture="Qwen2_5_VLForConditionalGeneration",
+    stored_bytes=2,
 )
 _QWEN3 = replace(_QWEN2_5, architecture="Qwen3VLForConditionalGeneration")
 

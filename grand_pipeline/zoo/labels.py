@@ -7,6 +7,7 @@ from grand_pipeline.zoo.model import Model
 _ROLE = "choice of labels, attributes, landmarks"
 _TINY = "tiny end to end; published size on the meta device"
 _PACKAGE = "tiny end to end with open_clip 3.3.0; a stand-in for it in the tests"
+_OPENAI = "MIT by the authors' code; the model card names none"
 _EXTRA = "needs the extra `open-clip`: open_clip_torch, and with it torchvision and timm"
 
 LABELS: tuple[Model, ...] = (
@@ -14,7 +15,7 @@ LABELS: tuple[Model, ...] = (
         _ROLE,
         "CLIP B/32",
         "openai/clip-vit-base-patch32",
-        "MIT",
+        _OPENAI,
         151_277_313,
         _TINY,
         architecture="CLIPModel",
@@ -28,12 +29,13 @@ LABELS: tuple[Model, ...] = (
         _PACKAGE,
         _EXTRA,
         "CustomTextCLIP",
+        stored_bytes=2,
     ),
     Model(
         _ROLE,
         "CLIP L/14, 336 px",
         "openai/clip-vit-large-patch14-336",
-        "MIT",
+        _OPENAI,
         427_944_193,
         _TINY,
         architecture="CLIPModel",
@@ -47,6 +49,7 @@ LABELS: tuple[Model, ...] = (
         _PACKAGE,
         _EXTRA,
         "CustomTextCLIP",
+        stored_bytes=2,
     ),
     Model(
         _ROLE,
@@ -75,6 +78,7 @@ LABELS: tuple[Model, ...] = (
         _PACKAGE,
         _EXTRA,
         "CustomTextCLIP",
+        stored_bytes=2,
     ),
 )
 """What `labels`, `landmark` and `attributes` load, small ones first."""

@@ -57,9 +57,19 @@ BOX_PROMPTS: tuple[Model, ...] = (
         hub_id="syscv-community/sam-hq-vit-huge",
         parameters=642_686_256,
     ),
-    replace(_SAM2, name="SAM 2.1 tiny", hub_id="facebook/sam2.1-hiera-tiny", parameters=31_440_721),
     replace(
-        _SAM2, name="SAM 2.1 small", hub_id="facebook/sam2.1-hiera-small", parameters=38_538_577
+        _SAM2,
+        name="SAM 2.1 tiny",
+        hub_id="facebook/sam2.1-hiera-tiny",
+        parameters=31_440_721,
+        stored=156_000_000,
+    ),
+    replace(
+        _SAM2,
+        name="SAM 2.1 small",
+        hub_id="facebook/sam2.1-hiera-small",
+        parameters=38_538_577,
+        stored=184_000_000,
     ),
     replace(
         _SAM2,

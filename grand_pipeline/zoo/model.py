@@ -29,3 +29,16 @@ class Model:
     """Traps: what else it needs, what it leaves out."""
     architecture: str = ""
     """The class that holds it."""
+    stored_bytes: int = 4
+    """Bytes per parameter in the published files: 4, or 2 where they are kept in 16 bits."""
+    stored: int | None = None
+    """Bytes of the published files where they are known to hold more than the parameters."""
+    licence_seen: str = ""
+    """Where the licence was read ("model card", `zoo/licences.py`); "" for not checked."""
+
+    @property
+    def disk(self) -> int | None:
+        """About how many bytes the files take that have to be fetched; None where unknown."""
+        if self.stored is not None or self.parameters is None:
+            return self.stored
+        return self.parameters * self.stored_bytes

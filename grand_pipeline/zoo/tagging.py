@@ -36,6 +36,7 @@ TAGGING: tuple[Model, ...] = (
         _PORTED,
         f"4585 tags; {_LISTS}; the file has an optimizer and a captioning branch in it, 5.6 GB",
         "stages.ram.Tagger",
+        stored=5_600_000_000,
     ),
     Model(
         _ROLE,
