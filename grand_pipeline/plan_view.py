@@ -1,8 +1,16 @@
-"""A plan as a table, as Graphviz and as Mermaid text."""
+"""A plan as tables, as Graphviz and as Mermaid text."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from grand_pipeline import footprint
+from grand_pipeline.footprint import Footprint
 from grand_pipeline.plan import Plan
+
+MODEL_COLUMNS = ("stage", "role", "model", "licence", "parameters", "disk GB", "GPU GB")
+_UNKNOWN = "-"
 
 
 def rows(plan: Plan) -> list[dict[str, object]]:
@@ -21,6 +29,53 @@ def rows(plan: Plan) -> list[dict[str, object]]:
         }
         for step in plan.steps
     ]
+
+
+def report(plan: Plan) -> dict[str, object]:
+    """Steps and models as plain values."""
+    return {"stages": rows(plan), "models": [asdict(model) for model in models(plan)]}
+
+
+def models(plan: Plan) -> tuple[Footprint, ...]:
+    """What the plan's models ask for, one row per step and model."""
+    return footprint.footprints(step.stage for step in plan.steps)
+
+
+def model_row(row: Footprint) -> tuple[str, ...]:
+    """A row's cells under `MODEL_COLUMNS`; "-" for what is not known."""
+    unread = row.licence is not None and row.licence_read is None
+    return (
+        row.stage,
+        row.role,
+        row.model,
+        f"{row.licence or _UNKNOWN}{' (not checked)' if unread else ''}",
+        _UNKNOWN if row.parameters is None else _short(row.parameters),
+        _UNKNOWN if row.disk_gb is None else f"{row.disk_gb:.3g}",
+        _UNKNOWN if row.gpu_memory_gb is None else f"{row.gpu_memory_gb:.1f}",
+    )
+
+
+def model_remarks(rows: Sequence[Footprint]) -> list[str]:
+    """What is to be said about all models together: licences, sizes, how they were estimated."""
+    counts = footprint.licences(rows)
+    memory = max(rows, key=lambda row: row.gpu_memory_gb or 0.0, default=None)
+    lines = ["licences: " + (", ".join(f"{name} x{n}" for name, n in counts.most_common()) or "-")]
+    if memory is not None and memory.gpu_memory_gb is not None:
+        lines.append(
+            f"about {footprint.disk_gb(rows):.3g} GB on disk for {counts.total()} models; on a GPU "
+            f"one at a time, at most about {memory.gpu_memory_gb:.1f} GB ({memory.stage})"
+        )
+    lines.append(
+        "GPU GB: weights in the stage's number format and an allowance that was not measured: "
+        f"{footprint.SEES_GB:g} GB for models that look, {footprint.WRITES_GB:g} GB for those that "
+        f"write, {footprint.SHIPPED_GB:g} GB for the small ones that ship with the package; a "
+        "smaller batch_size needs less"
+    )
+    return lines
+
+
+def _short(count: int) -> str:
+    return f"{count / 1e9:.2f} B" if count >= 1e9 else f"{count / 1e6:.1f} M"
 
 
 def dot(plan: Plan) -> str:

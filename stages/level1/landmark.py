@@ -13,11 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 
-import prompts
 from grand_pipeline.columns import LANDMARK
 from grand_pipeline.errors import SettingsError
 from grand_pipeline.record import Record
-from grand_pipeline.stage import Reads, Row, Stage, Writes
+from grand_pipeline.stage import Questions, Reads, Row, Stage, Writes
 from grand_pipeline.types import FloatArray, Landmark
 from stages import hub, vlm, vlm_options, zero_shot
 from stages.texts import check_template, fill, tidy
@@ -26,7 +25,7 @@ from stages.zero_shot import ZeroShot
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "Indoor scene": ("Living space", "Work space", "Public space", "Industrial space"),
-    "Outdoor scene": ("Urban", "Rural", "Natural landscape"),
+    "Outdoor scene": ("Urban landscape", "Rural landscape", "Natural landscape"),
     "Transportation scene": ("Road", "Airport", "Train station", "Port and harbor"),
     "Sports and recreation scene": (
         "Sporting venue",
@@ -34,7 +33,7 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
         "Gym and fitness center",
     ),
 }
-"""The taxonomy of the GLaMM supplement, Table 7."""
+"""The categories of the GLaMM supplement, Table 7, each with its finer ones."""
 
 _QUOTED = 80
 """Characters of an unreadable answer that are kept."""
@@ -55,6 +54,8 @@ class LandmarkStage(Stage[ZeroShot | Choosing]):
     model: str = "openai/clip-vit-large-patch14-336"
     """Hub id, folder or `embedded:` name of a CLIP, a SigLIP, or a chat model that sees (LLaVA,
     Qwen2.5-VL, Qwen3-VL)."""
+    categories: tuple[tuple[str, tuple[str, ...]], ...] = tuple(CATEGORIES.items())
+    """Pairs of a category and its finer categories; those of the GLaMM supplement, Table 7."""
     template: str = "a photo of a {}"
     """CLIP, SigLIP: text for a category; `{}` is its name in lower case."""
     fine_template: str = "a photo of a {}"
@@ -78,6 +79,13 @@ class LandmarkStage(Stage[ZeroShot | Choosing]):
     def __post_init__(self) -> None:
         check_template(self.template, 1)
         check_template(self.fine_template, 1)
+        names = [name for name, _ in self.categories]
+        if (
+            not names
+            or len(names) != len(set(names))
+            or not all(fine for _, fine in self.categories)
+        ):
+            raise ValueError("'categories' must name each category once, with its finer ones")
 
     @property
     def reads(self) -> Reads:
@@ -93,6 +101,17 @@ class LandmarkStage(Stage[ZeroShot | Choosing]):
     def prompts(self) -> tuple[str, ...]:
         """The question."""
         return (self.prompt,)
+
+    @property
+    def questions(self) -> Questions:
+        """Two about every image, if the model is one that writes."""
+        return Questions(
+            times=2,
+            frame=self._question(self._names),
+            sees=True,
+            longest=self.max_new_tokens,
+            answers=LANDMARK,
+        )
 
     def load(self, device: str) -> ZeroShot | Choosing:
         """The model; a CLIP or SigLIP with all texts already encoded.
@@ -119,7 +138,7 @@ class LandmarkStage(Stage[ZeroShot | Choosing]):
         return [{LANDMARK: self._landmark(*pair)} for pair in zip(coarse, fine, strict=True)]
 
     def _chat(self, device: str) -> Choosing:
-        self._question(tuple(CATEGORIES))
+        self._question(self._names)
         model = vlm.load(self.model, device, Options(self.dtype, self.min_pixels, self.max_pixels))
         if not isinstance(model, Choosing):
             raise SettingsError(
@@ -130,9 +149,9 @@ class LandmarkStage(Stage[ZeroShot | Choosing]):
 
     def _by_questions(self, model: Choosing, records: Sequence[Record]) -> list[Row]:
         """The finer category is asked for among those of the category that was answered."""
-        every = [tuple(CATEGORIES)] * len(records)
-        coarse = self._choices(model, records, every)
-        fine = self._choices(model, records, [CATEGORIES[name] for name, _ in coarse])
+        finer = dict(self.categories)
+        coarse = self._choices(model, records, [self._names] * len(records))
+        fine = self._choices(model, records, [finer[name] for name, _ in coarse])
         return [
             {LANDMARK: Landmark(category, name, "; ".join([self.model, *first, *second]))}
             for (category, first), (name, second) in zip(coarse, fine, strict=True)
@@ -157,33 +176,28 @@ class LandmarkStage(Stage[ZeroShot | Choosing]):
         return [(some[place or 0], note) for some, place, note in chosen]
 
     def _question(self, options: Sequence[str]) -> str:
-        prompt = prompts.load(self.prompt)
-        *others, last = prompts.render(prompt, options=vlm_options.listed(options))
-        if others:
-            raise SettingsError(
-                f"prompt '{self.prompt}' has system text or examples, but a landmark is asked for "
-                "in one turn: leave its system.txt and examples.toml empty"
-            )
-        return last["content"]
+        return vlm_options.question(self.prompt, options=vlm_options.listed(options))
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.categories)
 
     def _texts(self) -> tuple[list[str], list[str]]:
-        coarse = [fill(self.template, name.lower()) for name in CATEGORIES]
-        names = (name for group in CATEGORIES.values() for name in group)
+        coarse = [fill(self.template, name.lower()) for name in self._names]
+        names = (name for _, group in self.categories for name in group)
         return coarse, [fill(self.fine_template, name.lower()) for name in names]
 
     def _landmark(self, coarse: FloatArray, fine: FloatArray) -> Landmark:
         category_chances = _softmax(coarse)
-        ends = np.cumsum([len(group) for group in CATEGORIES.values()])
+        ends = np.cumsum([len(group) for _, group in self.categories])
         groups = [_softmax(part) for part in np.split(fine, ends[:-1])]
         if self.joint:
             best = [c * g.max() for c, g in zip(category_chances, groups, strict=True)]
             chosen = int(np.argmax(best))
         else:
             chosen = int(np.argmax(category_chances))
-        category = list(CATEGORIES)[chosen]
-        return Landmark(
-            category, CATEGORIES[category][int(np.argmax(groups[chosen]))], source=self.model
-        )
+        category, finer = self.categories[chosen]
+        return Landmark(category, finer[int(np.argmax(groups[chosen]))], source=self.model)
 
 
 def _softmax(logits: FloatArray) -> FloatArray:
