@@ -2,16 +2,19 @@
 
     python -m benchmarks.llm [-n 100000] [--concurrency 64] [--seconds 1.0] [--json]
 
-Both parts ask a stand-in server (`benchmarks.llm_server`) in a process of its own, in batches as a
-stage does, so that a batch's end, where requests run out, counts.
+Both parts ask a stand-in server (`benchmarks.llm_server`) in a process of its own as a stage does:
+shard by shard, every prompt rendered, counted, sent and judged.
 
 Use: the server works on `concurrency` questions at once, each of which takes from half to one and
 a half times `seconds`. The sum of these times over `concurrency` is the best that any client can
-do; `concurrency_used` is that as a share of the time measured.
+do; `concurrency_used` is that as a share of the time measured. It is measured for one worker with
+one shard of all the questions, and for several workers (threads here) that take shards of the
+size that `grand build` makes: at a shard's end its worker runs out of questions, and the others
+have to fill the gap.
 
-Memory: the server answers at once, and `-n` questions with prompts of a few kilobytes are asked.
-`growth_mb` is how much the resident memory of this process grew between a tenth of them and the
-end, at its peak.
+Memory: the server answers at once, and `-n` questions with prompts of a few kilobytes are asked,
+in such shards. `growth_mb` is how much the resident memory of this process grew between a tenth of
+them and the end, at its peak.
 """
 
 from __future__ import annotations
@@ -22,55 +25,69 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.llm_server import MODEL, duration
-from prompts import Message
-from stages.chat import STOP, EndpointChat, Server
+from prompts import Prompt
+from stages.chat import STOP, Effort, EndpointChat, Server, describe
 
 WAVES = 64
 """How often the server is filled while its use is measured."""
 
-BATCH = 2048
-"""Questions given to the client at once."""
+SHARD = 256
+"""Questions of a shard, as many as `grand build` puts into one."""
+
+WORKERS = 3
+"""Workers that share a server."""
 
 LINES = 60
-"""Lines of a question's prompt."""
+"""Lines of a question's scene graph."""
+
+PROMPT = Prompt("benchmark", "Describe the picture.", "{graph}", ())
 
 
 def measure(questions: int, concurrency: int, seconds: float) -> dict[str, Any]:
     """What `--json` prints."""
+    count = WAVES * concurrency
     with serving(concurrency, seconds) as url:
-        use = used(client(url, concurrency), WAVES * concurrency, seconds)
+        chat = client(url, concurrency)
+        one = used(chat, count, count, 1, seconds)
+        several = used(chat, count, SHARD, WORKERS, seconds)
     with serving(concurrency, 0.0) as url:
         memory = grown(client(url, concurrency), questions)
-    return {"concurrency": concurrency, "server_seconds": seconds, **use, **memory}
+    return {
+        "concurrency": concurrency,
+        "server_seconds": seconds,
+        "prompts_timed": count,
+        "concurrency_used": min(one, several),
+        "concurrency_used_one_worker": one,
+        f"concurrency_used_{WORKERS}_workers": several,
+        **memory,
+    }
 
 
-def used(chat: EndpointChat, count: int, seconds: float) -> dict[str, Any]:
+def used(chat: EndpointChat, count: int, shard: int, workers: int, seconds: float) -> float:
     """Share of the server's ideal concurrency that is used."""
     ask(chat, 0, chat.server.concurrency)
-    begun = time.perf_counter()
-    for start in range(0, count, BATCH):
-        ask(chat, start, min(BATCH, count - start))
-    wall = time.perf_counter() - begun
-    times = (duration(question(n)[-1]["content"], seconds) for n in range(count))
-    ideal = sum(times) / chat.server.concurrency
-    return {
-        "concurrency_used": round(ideal / wall, 4),
-        "prompts_timed": count,
-        "prompts_per_second": round(count / wall, 1),
-    }
+    with ThreadPoolExecutor(workers) as pool:
+        begun = time.perf_counter()
+        shards = ((start, min(shard, count - start)) for start in range(0, count, shard))
+        for result in [pool.submit(ask, chat, *bounds) for bounds in shards]:
+            result.result()
+        wall = time.perf_counter() - begun
+    ideal = sum(duration(graph(n), seconds) for n in range(count)) / chat.server.concurrency
+    return round(ideal / wall, 4)
 
 
 def grown(chat: EndpointChat, count: int) -> dict[str, Any]:
     """Resident memory while `count` questions are asked."""
     early, top = 0.0, 0.0
     begun, cpu = time.perf_counter(), time.process_time()
-    for start in range(0, count, BATCH):
-        ask(chat, start, min(BATCH, count - start))
+    for start in range(0, count, SHARD):
+        ask(chat, start, min(SHARD, count - start))
         if start < count / 10:
             early = max(early, resident())
         top = max(top, resident())
@@ -85,20 +102,18 @@ def grown(chat: EndpointChat, count: int) -> dict[str, Any]:
 
 
 def ask(chat: EndpointChat, start: int, count: int) -> None:
-    """Ask questions and see that every one is answered."""
-    answers = chat.complete([question(start + n) for n in range(count)], 256)
-    wrong = [answer for answer in answers if answer.finish_reason != STOP]
+    """Ask about the scene graphs of a shard and see that every question is answered."""
+    graphs = [graph(start + n) for n in range(count)]
+    told = describe(chat, PROMPT, graphs, Effort(256), MODEL)
+    wrong = [one for one in told if one.finish_reason != STOP]
     if wrong:
         raise RuntimeError(f"{len(wrong)} of {count} failed, the first with {wrong[0]}")
 
 
-def question(number: int) -> list[Message]:
-    """A chat of the size of a scene graph's."""
+def graph(number: int) -> str:
+    """A scene graph of the usual size."""
     lines = [f"- group {line}: [{line}] thing {number} on [7] floor" for line in range(LINES)]
-    return [
-        {"role": "system", "content": "Describe the picture."},
-        {"role": "user", "content": "\n".join([*lines, f"question {number}"])},
-    ]
+    return "\n".join([*lines, f"question {number}"])
 
 
 def client(url: str, concurrency: int) -> EndpointChat:
@@ -127,7 +142,7 @@ def serving(slots: int, seconds: float) -> Iterator[str]:
 
 def text(report: dict[str, Any]) -> str:
     """The report for a reader."""
-    return "\n".join(f"{name:<22}{value:>12}" for name, value in report.items())
+    return "\n".join(f"{name:<30}{value:>12}" for name, value in report.items())
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ class Review:
     `claims` is how many claims the last text makes, `unchecked` how many of them nothing is known
     about, `failed` those that do not hold, each with its reason; `mended` are those of earlier
     drafts that failed and are gone. `verified`: some claims were found true and none failed.
+    `seen` is what a model that sees was asked about the last text, with its answers: yes, no,
+    unclear.
     """
 
     rounds: int
@@ -22,6 +24,7 @@ class Review:
     mended: tuple[str, ...]
     drafts: tuple[str, ...]
     verified: bool
+    seen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

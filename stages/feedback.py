@@ -2,7 +2,7 @@
 
 After the feedback loop of the GLaMM supplement (A.4), with the check done by rule: claims are read
 from the draft and compared with the objects of the image, and the model is told which ones fail
-and why.
+and why. A second model that sees the image can be asked about what the objects do not confirm.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import prompts
 from grand_pipeline.claims import Claim, Known, Thing, checker
@@ -28,6 +29,7 @@ from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads
 from grand_pipeline.statements import normal
 from stages.chat import STOP, Chat, Dialog, Effort, asking, hold
+from stages.witness import Witness
 
 READS: Reads = (INSTANCES, ASSIGNED, ATTRIBUTES, RELATIONS, PLACEMENTS, GROUNDED_CAPTIONS)
 """What claims are checked against, beside the scene graph that the model reads."""
@@ -38,12 +40,14 @@ class Reviser:
     """A model that is told what is wrong with a text.
 
     `prompt` has the fields `graph`, `draft` and `faults`; `words` says which labels mean the same.
+    `witness` is asked where the objects do not confirm a claim.
     """
 
     chat: Chat
     prompt: prompts.Prompt
     effort: Effort
     words: Lexicon = field(default_factory=Lexicon)
+    witness: Witness | None = None
 
     def revised(
         self, drafts: Sequence[Generation], records: Sequence[Record], rounds: int
@@ -60,19 +64,22 @@ class Reviser:
         it gives up true ones; otherwise the draft stays and the next round tries another seed.
         """
         fact = known(record)
-        held = _Draft(draft, self._claims(draft, fact))
+        held = _Draft(draft, self._claims(draft, fact, record))
         for number in range(rounds):
             if not held.failed:
                 break
             seed = number if held.refused else 0
             answer = yield from self._asking(held, record[SCENE_GRAPH], seed)
-            held = _better(held, answer, self._claims(answer, fact))
+            held = _better(held, answer, self._claims(answer, fact, record))
         return _reviewed(held)
 
-    def _claims(self, told: Generation, known: Known) -> tuple[Claim, ...]:
+    def _claims(self, told: Generation, known: Known, record: Record) -> tuple[Claim, ...]:
         names = frozenset(thing.label for thing in known.things if not thing.stuff)
         stuff = frozenset(thing.label for thing in known.things if thing.stuff)
-        return checker(names, stuff, self.words).claims(told.answer, known)
+        claims = checker(names, stuff, self.words).claims(told.answer, known)
+        if self.witness is None:
+            return claims
+        return self.witness.heard(partial(getattr, record, "image"), claims)
 
     def _asking(self, draft: _Draft, graph: str, seed: int) -> Dialog[Generation]:
         fields = {"draft": draft.told.answer, "faults": faults(draft.failed)}
@@ -155,5 +162,6 @@ def _reviewed(draft: _Draft) -> Generation:
         mended=tuple(fault for fault in dict.fromkeys(earlier) if fault not in failed),
         drafts=tuple(text for text, _ in draft.before),
         verified=tally[True] > 0 and not failed,
+        seen=tuple(dict.fromkeys(f'"{c.text}": {c.seen}' for c in draft.claims if c.seen)),
     )
     return replace(draft.told, review=review)

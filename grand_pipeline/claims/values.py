@@ -42,12 +42,13 @@ class Known:
 @dataclass(frozen=True)
 class Claim:
     """One claim in the text's own words. `holds` is None where nothing is known; a claim that
-    fails says why."""
+    fails says why. `seen` is what a model that sees said of it: yes, no, unclear, or nothing."""
 
     kind: ClaimKind
     text: str
     holds: bool | None
     reason: str = ""
+    seen: str = ""
 
     def fault(self) -> str:
         """`"a blue car": [0] car is red`."""

@@ -16,7 +16,17 @@ from stages.chat.interface import (
     Decoding,
 )
 from stages.chat.local import TransformersChat, load
-from stages.chat.options import OPERATIONAL, Asking, effort, live, models, told, usable
+from stages.chat.options import (
+    OPERATIONAL,
+    Asking,
+    effort,
+    live,
+    models,
+    questions,
+    row,
+    served,
+    told,
+)
 
 __all__ = [
     "GREEDY",
@@ -42,6 +52,8 @@ __all__ = [
     "live",
     "load",
     "models",
+    "questions",
+    "row",
+    "served",
     "told",
-    "usable",
 ]

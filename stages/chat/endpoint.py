@@ -6,16 +6,17 @@ import asyncio
 import functools
 import itertools
 import json
-import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from grand_pipeline.errors import WorkerError
 from prompts import Message
 from stages.chat import template
+from stages.chat.bound import estimate
 from stages.chat.dialog import Dialog, Request, single, step
 from stages.chat.finish import FILTERED, REFUSED
 from stages.chat.interface import GREEDY, LENGTH, STOP, Answer, Decoding
@@ -26,20 +27,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TURN = 8
-"""Tokens that a chat template is taken to add to every turn, where nobody can count them."""
-
-_PARTS = re.compile(r"([A-Za-z]+)|([^\sA-Za-z])|\n")
 _REASONS = {"stop": STOP, "length": LENGTH, "content_filter": FILTERED}
 _DETAIL = 200
+
+
+class ServerEnded(WorkerError):
+    """The process of a server of our own has ended by itself."""
+
+
+class Process(Protocol):
+    """A server's process."""
+
+    def check(self) -> None:
+        """Raises ServerEnded if it has."""
 
 
 @dataclass(frozen=True)
 class Server:
     """How to reach a server. `key` is sent as bearer token where it is not empty.
 
-    `timeout` is for a whole answer, in seconds. `extra` is merged into every request. `transport`,
-    `sleep` and `clock` are what tests put in the place of network and time.
+    `process` is the server's, if it is our own: it lives as long as somebody can ask it, and is
+    asked directly, whatever proxies there are. `timeout` is for a whole answer, in seconds. `extra`
+    is merged into every request. `transport`, `sleep` and `clock` are what tests put in the place
+    of network and time.
     """
 
     url: str
@@ -49,6 +59,7 @@ class Server:
     timeout: float = 300.0
     backoff: Backoff = field(default_factory=Backoff)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    process: Process | None = None
     transport: httpx.AsyncBaseTransport | None = None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.time
@@ -69,7 +80,12 @@ class Server:
         # that a host which is not there should be found missing soon.
         limits = httpx.Timeout(None, connect=min(10.0, self.timeout))
         return httpx.AsyncClient(
-            headers=headers, limits=one, timeout=limits, transport=self.transport, verify=_trust()
+            headers=headers,
+            limits=one,
+            timeout=limits,
+            transport=self.transport,
+            verify=_trust(),
+            trust_env=self.process is None,
         )
 
     async def request(
@@ -78,7 +94,8 @@ class Server:
         """The JSON object that the server answers at `url` + `path`: to a POST of `body`, or to
         a GET without one.
 
-        Asks again after failures that can pass. Raises RequestError that names the last one.
+        Asks again after failures that can pass. Raises RequestError that names the last one, or
+        ServerEnded.
         """
         import httpx
 
@@ -97,6 +114,8 @@ class Server:
             except TimeoutError:
                 failure = RequestError("timeout", f"no answer within {self.timeout:g} s")
             except httpx.RequestError as error:
+                if self.process is not None:
+                    self.process.check()
                 failure = RequestError(type(error).__name__, str(error))
             except ValueError:
                 failure = RequestError("invalid JSON", "the server's answer is no JSON object")
@@ -157,8 +176,14 @@ class EndpointChat:
 
     def hold(self, dialogs: Iterable[Dialog[T]]) -> list[T]:
         """What came of every dialog, in order. `concurrency` of them are held at once; as one
-        ends the next begins, so that no request waits for another dialog's."""
-        return asyncio.run(self._hold(dialogs))
+        ends the next begins, so that no request waits for another dialog's. Raises SystemExit when
+        the server was our own and has ended."""
+        try:
+            return asyncio.run(self._hold(dialogs))
+        except ServerEnded as error:
+            # Asking on would make every image an error row. The worker ends with its server, and
+            # the shard is taken again by another one with a new server.
+            raise SystemExit(str(error)) from None
 
     def body(
         self, messages: Sequence[Message], max_new_tokens: int, decoding: Decoding
@@ -210,24 +235,6 @@ class EndpointChat:
             return _answer(await self.server.request(client, "/chat/completions", body))
         except RequestError as error:
             return Answer("", str(error))
-
-
-def estimate(messages: Sequence[Message]) -> int:
-    """A chat's tokens guessed from above, without any vocabulary.
-
-    Words of Latin letters count a token per three letters, every other visible character of
-    ASCII and every line break one, other characters one per byte of UTF-8, every turn `TURN`.
-    That is more than vocabularies of the usual kind (some ten thousand word pieces) need for
-    English and for scene graphs; for rare words of other languages it may be too little.
-    """
-    return sum(TURN + _tokens(message["content"]) for message in messages)
-
-
-def _tokens(text: str) -> int:
-    total = 0
-    for letters, other in _PARTS.findall(text):
-        total += -(-len(letters) // 3) if letters else len(other.encode()) or 1
-    return total
 
 
 def ask(server: Server, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:

@@ -8,22 +8,33 @@ from typing import ClassVar, Literal
 
 import prompts as library
 from grand_pipeline import structured
-from grand_pipeline.columns import DENSE_DRAFT, SCENE_GRAPH
+from grand_pipeline.columns import DENSE_DRAFT, SCENE_GRAPH, UNUSABLE
+from grand_pipeline.generation import Generation
 from grand_pipeline.labels import Lexicon
 from grand_pipeline.record import Record
-from grand_pipeline.stage import Reads, Row, Stage, Writes
+from grand_pipeline.stage import Failed, Questions, Reads, Row, Stage, Writes
 from grand_pipeline.types import FinishReason
-from stages import chat, feedback
+from stages import chat, witness
+from stages.feedback import READS, Reviser
+from stages.witness import Witness
 
 _NO_JSON = FinishReason("invalid JSON")
 
 
+@dataclass(frozen=True)
+class Author:
+    """What writes a caption, and what sees whether it is true, if anything does."""
+
+    writer: chat.Chat
+    witness: Witness | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
-class DenseCaption(Stage[chat.Chat], chat.Asking):
+class DenseCaption(Stage[Author], chat.Asking):
     """The draft of the dense caption, kept verbatim; `dense_grounding` reads its references."""
 
     level: ClassVar[int] = 3
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     operational: ClassVar[frozenset[str]] = Stage.operational | chat.OPERATIONAL
 
     prompt: str = "dense_caption/default"
@@ -39,6 +50,13 @@ class DenseCaption(Stage[chat.Chat], chat.Asking):
     feedback: str = "feedback/default"
     """Folder of the prompt that asks for a revision; its fields are `graph`, `draft`, `faults`."""
 
+    witness: str = ""
+    """A chat model that sees (hub id, folder), asked yes or no about claims that the objects
+    contradict or say nothing of; it runs in this process. Empty: the objects alone decide."""
+
+    witness_prompt: str = "feedback/witness"
+    """Folder of the witness's question; its field is `claim`."""
+
     lexicon: Lexicon = field(default_factory=Lexicon)
     """Synonyms and hypernyms beside the built-in ones, for checking claims."""
 
@@ -46,6 +64,9 @@ class DenseCaption(Stage[chat.Chat], chat.Asking):
     """Longest answer in tokens; the prompt has what is left of the model's context."""
 
     def __post_init__(self) -> None:
+        if self.witness and not self.rounds:
+            raise ValueError("option witness checks claims, which rounds = 0 does not look at")
+        super().__post_init__()
         asked_for_json = "json" in self.prompt.rpartition("/")[2]
         if (self.answer == "json") != asked_for_json:
             raise ValueError(
@@ -55,38 +76,57 @@ class DenseCaption(Stage[chat.Chat], chat.Asking):
 
     @property
     def reads(self) -> Reads:
-        return (SCENE_GRAPH, *(feedback.READS if self.rounds else ()))
+        return (SCENE_GRAPH, *(READS if self.rounds else ()))
 
     @property
     def writes(self) -> Writes:
-        return (DENSE_DRAFT,)
+        return (DENSE_DRAFT, UNUSABLE.of(self.key))
 
     @property
     def needs_image(self) -> bool:
-        return False
+        return bool(self.witness)
+
+    @property
+    def whole_shards(self) -> bool:
+        # With a witness the images are decoded, and those of a shard may be too many.
+        return chat.served(self) and not self.witness
 
     @property
     def models(self) -> tuple[str, ...]:
-        return chat.models(self)
+        return (*chat.models(self), *((self.witness,) if self.witness else ()))
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        return (self.prompt, self.feedback) if self.rounds else (self.prompt,)
+        revision = (self.feedback,) if self.rounds else ()
+        return (self.prompt, *revision, *((self.witness_prompt,) if self.witness else ()))
 
-    def load(self, device: str) -> chat.Chat:
-        """The model, in this process or behind a server."""
+    @property
+    def questions(self) -> Questions:
+        return chat.questions(self, DENSE_DRAFT, SCENE_GRAPH, revised=self.rounds > 0)
+
+    def load(self, device: str) -> Author:
+        """The model, in this process or behind a server, and the witness."""
         library.load(self.feedback)
-        return chat.live(self, device)
+        if not self.witness:
+            return Author(chat.live(self, device))
+        seeing = witness.load(self.witness, self.witness_prompt, device, self.dtype)
+        return Author(chat.live(self, device), seeing)
 
-    def annotate(self, model: chat.Chat, records: Sequence[Record]) -> list[Row]:
-        graphs = [record[SCENE_GRAPH] for record in records]
-        asking = self.effort()
-        told = chat.describe(model, library.load(self.prompt), graphs, asking, self.model)
-        drafts = [chat.usable(one, self.accept) for one in told]
-        if self.rounds:
-            reviser = feedback.Reviser(model, library.load(self.feedback), asking, self.lexicon)
-            drafts = reviser.revised(drafts, records, self.rounds)
-        return [{DENSE_DRAFT: draft} for draft in drafts]
+    def annotate(self, model: Author, records: Sequence[Record]) -> list[Row | Failed]:
+        asking, revision = self.effort(), library.load(self.feedback)
+        reviser = Reviser(model.writer, revision, asking, self.lexicon, model.witness)
+        dialogs = (self._writing(record, reviser) for record in records)
+        return [
+            chat.row(self, self.key, DENSE_DRAFT, told) for told in chat.hold(model.writer, dialogs)
+        ]
+
+    def _writing(self, record: Record, reviser: Reviser) -> chat.Dialog[Generation]:
+        """The dialog about one image: a draft, and its revisions if it is usable."""
+        prompt, graph = library.load(self.prompt), record[SCENE_GRAPH]
+        told = yield from chat.asking(reviser.chat, prompt, graph, reviser.effort, self.model)
+        if self.rounds and told.finish_reason in self.accept:
+            told = yield from reviser.revising(told, record, self.rounds)
+        return told
 
     def effort(self) -> chat.Effort:
         """How drafts and revisions are asked for."""

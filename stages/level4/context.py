@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from grand_pipeline.columns import CONTEXT, SCENE_GRAPH
+from grand_pipeline.columns import CONTEXT, SCENE_GRAPH, UNUSABLE
 from grand_pipeline.record import Record
-from grand_pipeline.stage import Reads, Row, Stage, Writes
+from grand_pipeline.stage import Failed, Questions, Reads, Row, Stage, Writes
 from stages import chat
 
 
@@ -17,7 +17,7 @@ class Context(Stage[chat.Chat], chat.Asking):
     """Extra context: knowledge that can not be seen in the picture."""
 
     level: ClassVar[int] = 4
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     operational: ClassVar[frozenset[str]] = Stage.operational | chat.OPERATIONAL
 
     prompt: str = "context/default"
@@ -32,11 +32,15 @@ class Context(Stage[chat.Chat], chat.Asking):
 
     @property
     def writes(self) -> Writes:
-        return (CONTEXT,)
+        return (CONTEXT, UNUSABLE.of(self.key))
 
     @property
     def needs_image(self) -> bool:
         return False
+
+    @property
+    def whole_shards(self) -> bool:
+        return chat.served(self)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -46,10 +50,14 @@ class Context(Stage[chat.Chat], chat.Asking):
     def prompts(self) -> tuple[str, ...]:
         return (self.prompt,)
 
+    @property
+    def questions(self) -> Questions:
+        return chat.questions(self, CONTEXT, SCENE_GRAPH)
+
     def load(self, device: str) -> chat.Chat:
         """The model, in this process or behind a server."""
         return chat.live(self, device)
 
-    def annotate(self, model: chat.Chat, records: Sequence[Record]) -> list[Row]:
+    def annotate(self, model: chat.Chat, records: Sequence[Record]) -> list[Row | Failed]:
         told = chat.told(self, model, [record[SCENE_GRAPH] for record in records])
-        return [{CONTEXT: chat.usable(one, self.accept)} for one in told]
+        return [chat.row(self, self.key, CONTEXT, one) for one in told]

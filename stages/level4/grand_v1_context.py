@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from grand_pipeline.columns import ASSIGNED, ATTRIBUTES, CONTEXT, INSTANCES, LANDMARK
+from grand_pipeline.columns import ASSIGNED, ATTRIBUTES, CONTEXT, INSTANCES, LANDMARK, UNUSABLE
 from grand_pipeline.grand_v1 import graph
 from grand_pipeline.record import Record
-from grand_pipeline.stage import Reads, Row, Stage, Writes
+from grand_pipeline.stage import Failed, Questions, Reads, Row, Stage, Writes
 from stages import chat
 
 
@@ -18,7 +18,7 @@ class GrandV1Context(Stage[chat.Chat], chat.Asking):
     """Extra context: knowledge that can not be seen in the picture."""
 
     level: ClassVar[int] = 4
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     operational: ClassVar[frozenset[str]] = Stage.operational | chat.OPERATIONAL
 
     prompt: str = "context/default"
@@ -42,11 +42,15 @@ class GrandV1Context(Stage[chat.Chat], chat.Asking):
 
     @property
     def writes(self) -> Writes:
-        return (CONTEXT,)
+        return (CONTEXT, UNUSABLE.of(self.key))
 
     @property
     def needs_image(self) -> bool:
         return False
+
+    @property
+    def whole_shards(self) -> bool:
+        return chat.served(self)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -56,13 +60,17 @@ class GrandV1Context(Stage[chat.Chat], chat.Asking):
     def prompts(self) -> tuple[str, ...]:
         return (self.prompt,)
 
+    @property
+    def questions(self) -> Questions:
+        return chat.questions(self, CONTEXT, None)
+
     def load(self, device: str) -> chat.Chat:
         """The model, in this process or behind a server."""
         return chat.live(self, device)
 
-    def annotate(self, model: chat.Chat, records: Sequence[Record]) -> list[Row]:
+    def annotate(self, model: chat.Chat, records: Sequence[Record]) -> list[Row | Failed]:
         told = chat.told(self, model, [self.text(record) for record in records])
-        return [{CONTEXT: chat.usable(one, self.accept)} for one in told]
+        return [chat.row(self, self.key, CONTEXT, one) for one in told]
 
     def text(self, record: Record) -> str:
         """The list of one image."""

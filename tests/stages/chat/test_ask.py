@@ -133,6 +133,11 @@ def test_an_error_is_not_asked_again_here() -> None:
 def test_further_fields_are_filled_for_each_graph() -> None:
     parrot = Parrot()
     prompt = Prompt("t", "", "{graph}\n{more}", ())
-    fields = [{"more": "x"}, {"more": "y"}]
-    told = chat.describe(parrot, prompt, ["a", "b"], 5, "p", fields)
+    told = chat.hold(
+        parrot,
+        (
+            chat.asking(parrot, prompt, graph, Effort(5), "p", {"more": more})
+            for graph, more in (("a", "x"), ("b", "y"))
+        ),
+    )
     assert [t.answer for t in told] == ["x", "y"]

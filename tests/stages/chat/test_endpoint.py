@@ -13,7 +13,7 @@ import pytest
 from benchmarks.llm_server import MODEL, FakeServer, Reply, Rule, completion, echo, failure
 from prompts import Message
 from stages.chat import Answer, Decoding, EndpointChat, Server
-from stages.chat.endpoint import estimate
+from stages.chat.bound import estimate
 from stages.chat.retry import Backoff
 from tests.tiny.chats import TEMPLATE, byte_tokenizer
 

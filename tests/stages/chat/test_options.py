@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
 
 from benchmarks.llm_server import MODEL, FakeServer, Reply, completion, failure
 from grand_pipeline import settings
-from grand_pipeline.columns import CONTEXT, SCENE_GRAPH
-from grand_pipeline.errors import AnnotationError, SettingsError
+from grand_pipeline.columns import CONTEXT, SCENE_GRAPH, UNUSABLE
+from grand_pipeline.errors import SettingsError
 from grand_pipeline.generation import Generation
 from grand_pipeline.settings import Preset
-from grand_pipeline.worker import attempt
+from grand_pipeline.stage import Failed
 from stages import chat
 from stages.chat import options
 from stages.chat.retry import Backoff
@@ -92,7 +91,7 @@ def test_where_a_model_runs_is_not_what_it_is() -> None:
     one, two = stage(endpoint="http://a/v1"), stage(endpoint="http://b/v1", concurrency=5)
     assert one.options() == two.options()
     assert (one.models, stage().models) == ((), (MODEL,))
-    assert stage(endpoint="http://a/v1", tokenizer="some/hub").models == ("some/hub",)
+    assert stage(endpoint="http://a/v1", tokenizer="some/hub").models == ("tokenizer:some/hub",)
     assert stage(temperature=0.1).options() != stage().options()
 
 
@@ -105,14 +104,27 @@ def test_options_stay_flat_in_tables() -> None:
         settings.stages(Preset("p", "", {"context": {"endpont": "x"}}))
 
 
-def test_unusable_answers_are_refused_with_all_that_was_said() -> None:
-    good = Generation("p", "Fine.", "m", "stop")
-    assert chat.usable(good, ("stop",)) is good
+def test_an_unusable_answer_is_a_failure_that_keeps_it_whole() -> None:
+    told = Generation("p", "Fine.", "m", "stop")
+    kept = UNUSABLE.of("context")
+    assert chat.row(stage(), "context", CONTEXT, told) == {CONTEXT: told, kept: None}
     bad = Generation("p", "Sorry, no.", "m", "refused", 2, ("empty", "refused"))
-    said = r"refused after empty, refused\. Its answer: Sorry, no\."
-    with pytest.raises(AnnotationError, match=said):
-        chat.usable(bad, ("stop", "length"))
-    assert chat.usable(bad, ("stop", "refused")) is bad
+    found = chat.row(stage(), "context", CONTEXT, bad)
+    assert found == Failed(
+        "the language model gave no usable answer: refused after empty, refused. "
+        "Its answer: Sorry, no.",
+        {kept: bad},
+    )
+    assert chat.row(stage(accept=("refused",)), "context", CONTEXT, bad) == {
+        CONTEXT: bad,
+        kept: None,
+    }
+    long = Generation("p", "la " * 9999, "m", "repeated")
+    found = chat.row(stage(), "context", CONTEXT, long)
+    assert isinstance(found, Failed)
+    assert found.kept == {kept: long}
+    assert len(found.reason) < 2000
+    assert found.reason.endswith("... (whole in 'unusable.context')")
 
 
 def test_bad_answers_become_error_rows_and_good_neighbours_are_asked_once() -> None:
@@ -127,15 +139,14 @@ def test_bad_answers_become_error_rows_and_good_neighbours_are_asked_once() -> N
         described = stage(server, attempts=2)
         live = described.load("cpu")
         records = [record_of({SCENE_GRAPH: graph}) for graph in graphs]
-        # As a worker does: a batch that raises is taken again record by record.
-        with pytest.raises(AnnotationError):
-            described.annotate(live, records)
-        results = [attempt(partial(described.annotate, live, [record])) for record in records]
+        results = described.annotate(live, records)
         asked = [body["messages"][-1]["content"] for body in server.asked]
-    assert [isinstance(result, str) for result in results] == [False, True, True, False, False]
-    assert "refused after refused. Its answer: Sorry, no." in results[1]
-    assert "HTTP 500 (out of luck)" in results[2]
-    assert results[0][0][CONTEXT].answer == "A dog is an animal."
+    good, rude, broken, *others = results
+    assert isinstance(rude, Failed) and isinstance(broken, Failed)
+    assert "refused after refused. Its answer: Sorry, no." in rude.reason
+    assert "HTTP 500 (out of luck)" in broken.reason
+    assert not any(isinstance(found, Failed) for found in (good, *others))
+    assert not isinstance(good, Failed) and good[CONTEXT].answer == "A dog is an animal."
     assert {graph: asked.count(graph) for graph in graphs} == {
         "dog": 1,
         "rude": 2,
