@@ -4,12 +4,14 @@
 
 Builds the models of the table (`grand_pipeline.zoo`) at published size with random weights and
 calls each with batches of 1, 2, 4, ... images until memory is full or `--most` is reached. Values
-decide nothing about speed, so no weights are needed. What is told is the best batch: images per
+decide nothing about speed, so no weights are needed. Models that write are made to write 32 tokens
+per image. What is told is the best batch: images per
 second, the peak of the memory, and MFU, which is the share of the machine's peak that the matrix
 products and convolutions of a call come to.
 
 This is the bare model. What stages do around it, decoding, preparing and storing, is not in it.
-Without a GPU nothing is measured, and that is said. `--tiny` runs the miniatures that ship with the
+Without a GPU nothing is measured, and that is said; rows of the table that nothing builds are named
+with the reason. `--tiny` runs the miniatures that ship with the
 package on the CPU instead, which shows that the script works and nothing else.
 """
 
@@ -28,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.published import BUILDERS, Builder
 from benchmarks.published.inputs import FEEDS, Inputs
 from grand_pipeline.errors import UserError, suggest
+from grand_pipeline.zoo import MODELS
 from stages import hub
 
 PEAKS: Mapping[str, float] = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12}
@@ -38,8 +41,12 @@ TINY: Mapping[str, Builder] = {
         ("owl_vit", "AutoModelForZeroShotObjectDetection"),
         ("sam", "AutoModel"),
         ("depth", "AutoModelForDepthEstimation"),
+        ("blip", "AutoModelForImageTextToText"),
     )
 }
+
+WRITTEN = 32
+"""Tokens that a model writes per image."""
 
 Report = dict[str, Any]
 
@@ -47,7 +54,7 @@ Report = dict[str, Any]
 def measure(build: Builder, device: str, dtype: str, most: int, seconds: float) -> Report:
     """What is told of one model; each batch size is called for `seconds`."""
     with torch.device(device):
-        model = build().to(device, getattr(torch, dtype)).eval()
+        model = build().to(device, getattr(torch, dtype)).eval().requires_grad_(False)
     feed = FEEDS.get(type(model).__name__)
     if feed is None:
         return {"skipped": f"what to feed a {type(model).__name__} is not known"}
@@ -82,10 +89,14 @@ def run(hub_ids: Sequence[str], dtype: str, most: int, seconds: float, tiny: boo
     for name in hub_ids:
         if name not in known:
             raise UserError(f"nothing builds '{name}'.{suggest(name, known)}")
-    if not tiny and not torch.cuda.is_available():
-        return {"skipped": "no CUDA device here: published sizes are measured on a GPU"}
-    device = "cpu" if tiny else "cuda"
     models: dict[str, Report] = {}
+    if not tiny and not hub_ids:
+        models |= {name: {"skipped": reason} for name, reason in unbuilt().items()}
+    if not tiny and not torch.cuda.is_available():
+        reason = "no CUDA device here: published sizes are measured on a GPU"
+        models |= {name: {"skipped": "no CUDA device"} for name in hub_ids or known}
+        return {"skipped": reason, "models": models}
+    device = "cpu" if tiny else "cuda"
     for name in hub_ids or known:
         models[name] = measure(known[name], device, dtype, most, seconds)
         if device == "cuda":
@@ -93,11 +104,22 @@ def run(hub_ids: Sequence[str], dtype: str, most: int, seconds: float, tiny: boo
     return {"machine": machine(device), "dtype": dtype, "models": models}
 
 
+def unbuilt() -> Mapping[str, str]:
+    """Rows of the model table that are not measured, with the reason."""
+    return {
+        row.hub_id or row.name: f"nothing here builds a {row.architecture or 'model of this kind'} "
+        f"with random weights; {row.note.partition(';')[0] or row.role}"
+        for row in MODELS
+        if row.hub_id not in BUILDERS
+    }
+
+
 def table(report: Report) -> str:
     """The report for a reader."""
-    if "skipped" in report:
-        return f"skipped: {report['skipped']}"
     width = max(len(name) for name in report["models"])
+    if "skipped" in report:
+        named = [f"{name:<{width}}  {one['skipped']}" for name, one in report["models"].items()]
+        return "\n".join([f"skipped: {report['skipped']}", *named])
     columns = ("batch", "images_per_second", "peak_gb", "gflop_per_image", "mfu")
     lines = [f"{report['machine']}, {report['dtype']}, random weights"]
     lines += [f"{'model':<{width}}" + "".join(f"{name:>20}" for name in columns)]
@@ -134,16 +156,26 @@ def _placed(inputs: Inputs, device: str, dtype: str) -> Inputs:
     return placed
 
 
+def _call(model: Any, inputs: Inputs) -> None:
+    """What one batch costs: a pass, or for models that write, all tokens of their texts."""
+    if not type(model).__name__.endswith("ForConditionalGeneration"):
+        model(**inputs)
+        return
+    bounds = {"max_new_tokens": WRITTEN, "min_new_tokens": WRITTEN, "do_sample": False}
+    model.generation_config.pad_token_id = 0
+    model.generate(**inputs, **bounds)
+
+
 def _speed(model: Any, inputs: Inputs, batch: int, seconds: float) -> float:
     """Images per second, after two calls that are not counted."""
     wait = torch.cuda.synchronize if inputs["pixel_values"].is_cuda else time.perf_counter
     with torch.inference_mode():
         for _ in range(2):
-            model(**inputs)
+            _call(model, inputs)
         wait()
         begun, calls = time.perf_counter(), 0
         while time.perf_counter() - begun < seconds or not calls:
-            model(**inputs)
+            _call(model, inputs)
             wait()
             calls += 1
     return batch * calls / (time.perf_counter() - begun)
@@ -161,7 +193,7 @@ def _peak(device: str) -> float | None:
 def _operations(model: Any, inputs: Inputs) -> int:
     """Operations of matrix products and convolutions of one call."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        model(**inputs)
+        _call(model, inputs)
     return int(counter.get_total_flops())
 
 

@@ -32,7 +32,7 @@ from grand_pipeline import heap, plan, settings
 from grand_pipeline.picturebook.render import render
 from grand_pipeline.plan import Plan, Step
 from grand_pipeline.record import Record
-from grand_pipeline.stage import Row, Stage
+from grand_pipeline.stage import Failed, Row, Stage
 from grand_pipeline.worker import encoded
 
 SEED = 3_900_001
@@ -58,6 +58,8 @@ def measure(steps: Plan, images: Sequence[Image.Image], passes: int = 1) -> Cost
         records = [_record(step, n, image, columns[n]) for n, image in enumerate(images)]
         rows, costs[step.key] = _annotate(step.stage, records, passes)
         for known, row in zip(columns, rows, strict=True):
+            if isinstance(row, Failed):
+                raise RuntimeError(f"{step.key}: {row.reason}")
             known.update(encoded(step, row))
     return costs
 
@@ -119,13 +121,15 @@ def _record(step: Step, index: int, image: Image.Image, known: dict[str, Any]) -
     return Record(name, name, image.width, image.height, values, lambda: image)
 
 
-def _annotate(stage: Stage[Any], records: Sequence[Record], passes: int) -> tuple[list[Row], Cost]:
+def _annotate(
+    stage: Stage[Any], records: Sequence[Record], passes: int
+) -> tuple[list[Row | Failed], Cost]:
     """Rows of all records, batch by batch, and what a row costs."""
     live = stage.load("cpu")
     size = max(1, stage.batch_size)
     batches = [records[start : start + size] for start in range(0, len(records), size)]
     stage.annotate(live, batches[0])
-    rows: list[Row] = []
+    rows: list[Row | Failed] = []
     costs = []
     for _ in range(passes):
         wall, cpu = time.perf_counter(), time.process_time()

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from grand_pipeline import ingest, lock, publication, runner, settings
+from grand_pipeline import ingest, lock, preflight, publication, runner, settings
 from grand_pipeline.errors import RunError, TooManyFailedError, UserError
-from grand_pipeline.plan import Plan, Step, check_fits, differences, make_plan
+from grand_pipeline.plan import Plan, Step, check_fits, differences, make_plan, without_gpus
 from grand_pipeline.pool import alive_nodes
 from grand_pipeline.stage import Resources
 from grand_pipeline.store import ANNOTATIONS, ERROR, Run
@@ -45,13 +45,15 @@ class Watcher:
 def build(job: Job, watch: Watcher) -> Run:
     """Ingest new images and bring every stage of the preset up to date.
 
-    Raises UserError for a plan or input that can not work, before any work is done;
+    Raises UserError for a plan, input or model that can not work, before any work is done;
     TooManyFailedError when more images failed than `max_failed`.
     """
     job = replace(job, preset=with_imported(job.preset, job.out))
-    plan = _fitting_plan(job)
+    _fitting_plan(job)
     if job.images:
         next(ingest.discover(job.images, skip=job.out))  # A mistyped folder leaves no run behind.
+    job = _with_models(job, watch)
+    plan = resolved_plan(job.preset, job.until)
     with lock.hold(job.out) as token:
         run = Run.create(job.out, described(job.preset, job.until))
         publication.sweep(run.root)
@@ -78,6 +80,7 @@ def rerun(run: Run, key: str, job: Job, watch: Watcher) -> Run:
             "`grand import` again with the predictions"
         )
     again = [*plan.descendants(key), ANNOTATIONS]
+    job = _with_models(job, watch)
     with lock.hold(run.root):
         for step in again:
             for shard in run.shards():
@@ -114,8 +117,15 @@ def _fitting_plan(job: Job) -> Plan:
     """
     plan = resolved_plan(job.preset, job.until)
     if job.address is None:
-        check_fits(plan, [this_machine()])
+        here = [this_machine()]
+        check_fits(without_gpus(plan, here), here)
     return plan
+
+
+def _with_models(job: Job, watch: Watcher) -> Job:
+    """The job with its models here and pinned. Raises MissingDependencyError."""
+    alone = job.address is None
+    return replace(job, preset=preflight.ready(job.preset, job.until, watch.phase, alone=alone))
 
 
 def recorded_preset(run: Run) -> tuple[settings.Preset, str | None]:
@@ -248,7 +258,10 @@ def _execute(run: Run, plan: Plan, token: str, address: str | None, watch: Watch
     watch.phase("annotate")
     watch.begin(todo)
     with _ray(address, plan):
-        runner.execute(run, plan, done, token, watch.report)
+        fitted = without_gpus(plan, alive_nodes().values())
+        if fitted != plan:
+            watch.phase("annotate (no GPU here: on CPUs)")
+        runner.execute(run, fitted, done, token, watch.report)
 
 
 @contextmanager
@@ -264,7 +277,8 @@ def _ray(address: str | None, plan: Plan) -> Iterator[None]:
         ray.init(num_cpus=int(machine.cpus), num_gpus=int(machine.gpus), **quiet)
     else:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        check_fits(plan, alive_nodes().values())
+        nodes = list(alive_nodes().values())
+        check_fits(without_gpus(plan, nodes), nodes)
     try:
         yield
     finally:

@@ -168,6 +168,11 @@ DENSE_CAPTION: Column[DenseCaption] = Column(
 CONTEXT: Column[Generation] = Column(
     "context", Generation, "Extra context written by a language model."
 )
+UNUSABLE: Family[Generation | None] = Family(
+    "unusable",
+    Generation,
+    "Where `_error` says that a language model gave no usable answer: prompt and answer, verbatim.",
+)
 
 COLUMNS: tuple[Column[Any] | Family[Any], ...] = (
     TAGS,
@@ -195,6 +200,7 @@ COLUMNS: tuple[Column[Any] | Family[Any], ...] = (
     DENSE_DRAFT,
     DENSE_CAPTION,
     CONTEXT,
+    UNUSABLE,
     SOURCES,
 )
 """All columns, in the order of the pipeline."""

@@ -28,6 +28,7 @@ from grand_pipeline.columns import (
     Family,
 )
 from grand_pipeline.stage import Resources, Stage
+from grand_pipeline.zoo import page
 
 _NOTE = "<!-- Written by `make docs` from the code; edit the code instead. -->"
 _OPTION_HEAD = ("option", "type", "default", "meaning")
@@ -40,6 +41,7 @@ def pages() -> dict[str, str]:
         "stages.md": stages_page(),
         "columns.md": columns_page(),
         "commands.md": commands_page(),
+        "models.md": models_page(),
     }
 
 
@@ -102,6 +104,14 @@ def commands_page() -> str:
     for path, command in _commands(typer.main.get_command(app), ("grand",)):
         lines += ["", f"## `{' '.join(path)}`", inspect.cleandoc(command.help or ""), ""]
         lines += _table(("argument or option", "default", "meaning"), _parameters(command))
+    return _text(lines)
+
+
+def models_page() -> str:
+    """Every published model that is known: size, licence, and how it was shown to work."""
+    lines = ["# Models", _NOTE, *page.INTRODUCTION.splitlines()]
+    for role, rows in page.sections():
+        lines += ["", f"## {role[0].upper()}{role[1:]}", "", *_table(page.HEAD, rows)]
     return _text(lines)
 
 
@@ -187,7 +197,7 @@ def _column_rows() -> Iterator[tuple[str, ...]]:
     writers = {column.name: ["`imported`"] for column in IMPORTED}
     for name in catalog.STAGES:
         for column in _outline(catalog.stage_class(name)).writes:
-            writers.setdefault(column.name.removesuffix(".SOURCE"), []).append(f"`{name}`")
+            writers.setdefault(column.name.partition(".")[0], []).append(f"`{name}`")
     for known in COLUMNS:
         yield f"`{_label(known)}`", known.doc, ", ".join(writers.get(known.name, []))
 

@@ -1,7 +1,8 @@
 """What works on this machine and what does not, with the remedy.
 
-Every check answers within a second or two: versions and free space are looked up, torch is asked
-for its devices in a process of its own, and Ray is not started.
+Every check answers within a second or two, but that of a vLLM, which has to be asked for: versions
+and free space are looked up, torch is asked for its devices in a process of its own, and Ray is
+not started.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from grand_pipeline import weights
+from grand_pipeline import vllm_env, weights
 
 PYTHON = (3, 11)
 DISK_GB = 5.0
@@ -55,8 +56,9 @@ class Check:
     remedy: str | None = None
 
 
-def checks(folder: Path | str = ".") -> list[Check]:
-    """All checks; `folder` is where runs will be written. Never raises."""
+def checks(folder: Path | str = ".", vllm: Path | None = None) -> list[Check]:
+    """All checks; `folder` is where runs will be written, `vllm` an environment to look at too,
+    which takes longer. Never raises."""
     return [
         _python(),
         *_torch(),
@@ -67,6 +69,7 @@ def checks(folder: Path | str = ".") -> list[Check]:
         _checkpoints(weights.EMBEDDED, _wanted()),
         _spacy(weights.EMBEDDED / "spacy"),
         *(_optional(*extra) for extra in _OPTIONAL),
+        *((_vllm(vllm),) if vllm else ()),
     ]
 
 
@@ -196,6 +199,14 @@ def _spacy(pipeline: Path) -> Check:
         remedy = f"{sys.executable} -m spacy download en_core_web_sm"
         return Check("spacy", False, f"{found.detail}, no pipeline", remedy)
     return Check("spacy", True, f"{found.detail}, {have}")
+
+
+def _vllm(folder: Path) -> Check:
+    """Whether vLLM can be imported in an environment of its own."""
+    found = vllm_env.look(folder)
+    detail = f"{found.version} in {folder}" if found.version else found.reason
+    fits = bool(found.version)
+    return Check("vllm", fits, detail, _unless(fits, f"grand models vllm-env {folder}"))
 
 
 def _optional(package: str, purpose: str, remedy: str) -> Check:

@@ -49,6 +49,9 @@ SYNONYMS: dict[str, str] = {
     "cellphone": "cell phone", "cellular telephone": "cell phone", "mobile phone": "cell phone",
     "refrigerator": "fridge", "sea": "water", "ocean": "water", "lawn": "grass",
     "doughnut": "donut", "hair drier": "hair dryer", "street": "road",
+    "remote": "remote control", "tvmonitor": "tv", "moniter/tv": "tv", "monitor/tv": "tv",
+    "pottedplant": "potted plant", "diningtable": "table", "handbag/satchel": "handbag",
+    "cabinet/shelf": "cabinet", "bowl/basin": "bowl", "barrel/bucket": "bucket",
 }  # fmt: skip
 
 _KINDS: dict[str, str] = {

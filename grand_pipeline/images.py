@@ -53,13 +53,15 @@ class Probe:
     format: str
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, scale: float = 1.0) -> Image.Image:
     """The first frame as EXIF-upright RGB; transparency is laid over white.
 
     16-bit greys are scaled by their full range; 32-bit ones, which have no fixed white, from their
-    own minimum to maximum. Raises ImageError with the reason.
+    own minimum to maximum. With a `scale` below 1 a JPEG that EXIF does not turn may come at a
+    half, a quarter or an eighth of its sides, never below `scale`, in a fraction of the time.
+    Raises ImageError with the reason.
     """
-    return _decode(data, max_pixels)[0]
+    return _decode(data, max_pixels, scale)[0]
 
 
 def probe(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Probe:
@@ -89,13 +91,16 @@ def local_path(uri: str) -> str:
     return uri
 
 
-def opener(uri: str, data: bytes | None) -> Callable[[], Image.Image]:
-    """What `record.Record` opens its image with: embedded `data` if there, else the uri."""
+def opener(uri: str, data: bytes | None) -> Callable[..., Image.Image]:
+    """What `record.Record` opens its image with: embedded `data` if there, else the uri.
+
+    It may be called with a `scale`, as `decode`.
+    """
     return partial(_open, uri, data)
 
 
-def _open(uri: str, data: bytes | None) -> Image.Image:
-    return decode(read_bytes(uri) if data is None else data)
+def _open(uri: str, data: bytes | None, scale: float = 1.0) -> Image.Image:
+    return decode(read_bytes(uri) if data is None else data, scale=scale)
 
 
 def _read_remote(uri: str) -> bytes:
@@ -116,13 +121,15 @@ def _read_remote(uri: str) -> bytes:
     return content
 
 
-def _decode(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
+def _decode(data: bytes, max_pixels: int, scale: float = 1.0) -> tuple[Image.Image, str]:
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     try:
         with _quiet(), Image.open(BytesIO(data), formats=_formats()) as image:
             name = {"MPO": "JPEG", "DIB": "BMP"}.get(str(image.format), str(image.format))
             _check_size(image.size, max_pixels)
+            if scale < 1.0:
+                _shrink(image, scale)
             image.load()
             return _upright(image, _rgb(image)), name
     except ImageError:
@@ -136,6 +143,14 @@ def _decode(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
         # zlib.error, ValueError, MemoryError. Each is a reason of this one file.
         detail = str(error) or type(error).__name__
         raise ImageError(f"damaged or truncated: {detail}") from None
+
+
+def _shrink(image: Image.Image, scale: float) -> None:
+    """Have a JPEG decoded smaller. Sides that are no multiple end in part of a pixel, which has to
+    stay at the right and at the bottom, so a picture that will be turned is left whole."""
+    if image.format in ("JPEG", "MPO") and _turn(image) is None:
+        width, height = image.size
+        image.draft(None, (max(1, int(width * scale)), max(1, int(height * scale))))
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -177,12 +192,16 @@ def _upright(source: Image.Image, pixels: Image.Image) -> Image.Image:
 
     Asked after loading: TIFF and HEIC are turned by their decoders, which then drop the tag.
     """
+    turn = _turn(source)
+    return pixels if turn is None else pixels.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
     try:
-        orientation = source.getexif().get(_ORIENTATION_TAG)
+        orientation = image.getexif().get(_ORIENTATION_TAG)
     except Exception:  # Damaged EXIF of any kind is no reason to lose the picture.
         orientation = None
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return pixels if turn is None else pixels.transpose(turn)
+    return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
 def _unidentified(data: bytes) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -143,6 +143,18 @@ def _needed(
         if stage.key in needed:
             needed.update(parents[stage.key])
     return [stage for stage in ordered if stage.key in needed]
+
+
+def without_gpus(plan: Plan, nodes: Iterable[Resources]) -> Plan:
+    """The plan for these nodes: where none has a GPU, stages with `cpu_will_do` ask for none."""
+    if any(node.gpus > 0 for node in nodes):
+        return plan
+    return Plan(tuple(replace(step, stage=_on_cpus(step.stage)) for step in plan.steps))
+
+
+def _on_cpus(stage: Stage[Any]) -> Stage[Any]:
+    asked = stage.resources
+    return replace(stage, resources=replace(asked, gpus=0.0)) if asked.cpu_will_do else stage
 
 
 def check_fits(plan: Plan, nodes: Iterable[Resources]) -> None:

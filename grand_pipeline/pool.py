@@ -15,6 +15,7 @@ from typing import Any
 
 from grand_pipeline import heap
 from grand_pipeline.annotations import publish_shard
+from grand_pipeline.compiling import compile_layers
 from grand_pipeline.errors import GrandError, WorkerError
 from grand_pipeline.plan import Plan, Step, holds
 from grand_pipeline.schedule import Schedule, Task
@@ -42,6 +43,8 @@ class StageActor:
         if step.key != self._key:
             self._model, self._key = None, ""
             self._model = step.stage.load(pick_device(step.stage.device))
+            if step.stage.compile:
+                compile_layers(self._model)
             self._key = step.key
             heap.settle()
         return annotate_shard(self._run, step, self._model, shard, self._token)

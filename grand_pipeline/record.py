@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from grand_pipeline.columns import Column, Family
@@ -35,10 +34,14 @@ class Record:
         """(height, width) in pixels."""
         return self.height, self.width
 
-    @cached_property
+    @property
     def image(self) -> Image:
         """The EXIF-upright RGB image, decoded once. Raises ImageError."""
-        return self.open_image()
+        # No cached_property: that of Python 3.11 lets one thread at a time decode, of all records.
+        if "_image" not in self.__dict__:
+            self.__dict__["_image"] = self.open_image()
+        found: Image = self.__dict__["_image"]
+        return found
 
     def __getitem__(self, column: Column[T]) -> T:
         """The decoded value; KeyError names the columns that the stage declared."""

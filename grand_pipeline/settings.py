@@ -11,14 +11,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import tomllib
-import types
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
-from grand_pipeline import catalog, listfiles
+from grand_pipeline import catalog, fields, listfiles
 from grand_pipeline.errors import SettingsError, suggest
 from grand_pipeline.stage import Stage
 
@@ -28,12 +26,23 @@ Tables = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
+class Substitution:
+    """A model that a preset is meant to have, and what does its work there."""
+
+    model: str
+    by: str
+    """Key of the stage that stands in; "" where nothing does."""
+    reason: str
+
+
+@dataclass(frozen=True)
 class Preset:
     """A named set of stages with their options, not yet instantiated."""
 
     name: str
     description: str
     tables: Tables
+    substitutions: tuple[Substitution, ...] = ()
 
 
 def preset_names() -> list[str]:
@@ -60,7 +69,11 @@ def load_preset(name: str) -> Preset:
     head = data.pop("preset", {})
     lists = listfiles.expand(data.pop("lists", {}), path.parent)
     tables = _expand(listfiles.expand(_flatten(data, str(path)), path.parent), lists, str(path))
-    return Preset(path.stem, str(head.get("description", "")), tables)
+    substitutions = tuple(
+        fields.build(Substitution, row, f"a substitution of {path}")
+        for row in head.get("substitutions", [])
+    )
+    return Preset(path.stem, str(head.get("description", "")), tables, substitutions)
 
 
 def override(preset: Preset, assignments: Iterable[str]) -> Preset:
@@ -81,7 +94,7 @@ def override(preset: Preset, assignments: Iterable[str]) -> Preset:
         table = tables[key]
         for part in path[:-1]:
             table = table.setdefault(part, {})
-        table[path[-1]] = listfiles.expand(_toml_value(value.strip()), Path())
+        table[path[-1]] = listfiles.expand(fields.toml_value(value.strip()), Path())
     return dataclasses.replace(preset, tables=tables)
 
 
@@ -136,67 +149,9 @@ def _table_of(target: str, tables: Tables) -> str | None:
     return max(keys, key=len, default=None)
 
 
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
 def _instantiate(key: str, table: Mapping[str, Any]) -> Stage[Any]:
     name, _, source = key.partition(".")
     cls = catalog.stage_class(name)
     values = {**table, "source": source} if source else dict(table)
-    stage: Stage[Any] = _build(cls, values, f"stage '{key}'")
+    stage: Stage[Any] = fields.build(cls, values, f"stage '{key}'")
     return stage
-
-
-def _build(cls: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    hints = typing.get_type_hints(cls)
-    options = {f.name: f for f in dataclasses.fields(cls)}
-    for name in values:
-        if name not in options:
-            raise SettingsError(f"{where} has no option '{name}'.{suggest(name, options)}")
-    for name, option in options.items():
-        no_default = (option.default, option.default_factory) == (dataclasses.MISSING,) * 2
-        if no_default and name not in values:
-            raise SettingsError(f"{where} needs a value for option '{name}'")
-    coerced = {
-        name: _coerce(hints[name], value, f"option '{name}' of {where}")
-        for name, value in values.items()
-    }
-    try:
-        return cls(**coerced)
-    except ValueError as error:
-        raise SettingsError(f"{where}: {error}") from None
-
-
-def _coerce(hint: Any, value: Any, where: str) -> Any:
-    origin = get_origin(hint)
-    if origin is Union or origin is types.UnionType:
-        inner = [arg for arg in get_args(hint) if arg is not type(None)]
-        return None if value is None else _coerce(inner[0], value, where)
-    if origin is Literal:
-        if value not in get_args(hint):
-            choices = suggest(str(value), [str(a) for a in get_args(hint)])
-            raise SettingsError(f"{where} can not be {value!r}.{choices}")
-        return value
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return _build(typing.cast("type[Any]", hint), value, where)
-    if origin is tuple and isinstance(value, list | tuple):
-        args = get_args(hint)
-        inner_hints = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
-        if len(inner_hints) != len(value):
-            raise SettingsError(f"{where} takes {len(args)} values, not {len(value)}: {value!r}")
-        pairs = zip(inner_hints, value, strict=True)
-        return tuple(_coerce(h, item, where) for h, item in pairs)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and not _is_a(value, hint):
-        raise SettingsError(f"{where} must be {hint.__name__}, not {value!r}")
-    return value
-
-
-def _is_a(value: Any, hint: type[Any]) -> bool:
-    # bool is an int to Python, but `threshold = true` is a mistake.
-    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

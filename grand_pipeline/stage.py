@@ -17,7 +17,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from grand_pipeline.columns import Column, Family
@@ -32,6 +32,15 @@ Row = Mapping[Column[Any], Any]
 
 
 @dataclass(frozen=True)
+class Failed:
+    """What `annotate` returns in place of a row where it can not annotate a record: why, and the
+    values of written columns that are worth keeping all the same; the others are null."""
+
+    reason: str
+    kept: Row = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Resources:
     """What one worker of a stage needs, and how many workers a plan may start."""
 
@@ -39,6 +48,30 @@ class Resources:
     gpus: float = 0.0
     memory_gb: float = 1.0
     max_workers: int = 8
+    cpu_will_do: bool = False
+    """Whether `gpus` is a wish: where no node has one, the stage runs on its CPUs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """What a stage asks a language model about an image, so that its cost can be told before."""
+
+    times: int = 1
+    """Questions per image, or per object."""
+    per_object: bool = False
+    """Whether they are asked about every object."""
+    frame: str = ""
+    """Text of a question without what is the image's own."""
+    graph: Column[str] | None = None
+    """Column whose text stands in the question."""
+    sees: bool = False
+    """Whether the image is part of the question."""
+    longest: int
+    """Most tokens of an answer."""
+    answers: Column[Any]
+    """Column where the answers, or values as long as they are, are kept."""
+    revised: bool = False
+    """Whether an answer can be sent back to be revised."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +81,9 @@ class Stage(abc.ABC, Generic[M]):
 
     version: ClassVar[int] = 1
     level: ClassVar[int]
-    operational: ClassVar[frozenset[str]] = frozenset({"batch_size", "resources", "device"})
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"batch_size", "resources", "device", "compile"}
+    )
     given: ClassVar[bool] = False
     """Whether its columns come from an import, so that nothing here can compute them again."""
 
@@ -58,6 +93,9 @@ class Stage(abc.ABC, Generic[M]):
     """What one worker needs, and how many workers may run."""
     device: str = "auto"
     """"cpu", "cuda", "cuda:1", or "auto": a GPU where the worker has been given one."""
+    compile: bool = False
+    """Have torch compile the layers of the stage's networks: minutes at the start of a worker, then
+    faster. Needs a C++ compiler, on a GPU Triton too. What is rounded may come out differently."""
 
     @classmethod
     def name(cls) -> str:
@@ -91,6 +129,12 @@ class Stage(abc.ABC, Generic[M]):
         return True
 
     @property
+    def whole_shards(self) -> bool:
+        """Whether `annotate` is given all images of a shard at once, not `batch_size`, because it
+        bounds by itself how many are in work."""
+        return False
+
+    @property
     def models(self) -> tuple[str, ...]:
         """Hub ids, folders or `embedded:` names whose content is part of the fingerprint."""
         model = getattr(self, "model", None)
@@ -101,12 +145,17 @@ class Stage(abc.ABC, Generic[M]):
         """Names of folders under `prompts/` whose content is part of the fingerprint."""
         return ()
 
+    @property
+    def questions(self) -> Questions | None:
+        """What it asks a language model, if it does."""
+        return None
+
     @abc.abstractmethod
     def load(self, device: str) -> M:
         """The live model on `device` ("cpu", "cuda", "cuda:1"). Heavy imports belong here."""
 
     @abc.abstractmethod
-    def annotate(self, model: M, records: Sequence[Record]) -> list[Row]:
+    def annotate(self, model: M, records: Sequence[Record]) -> Sequence[Row | Failed]:
         """One row per record, in order, each with exactly the declared columns.
 
         An exception fails the batch; the worker then retries record by record, so that only the

@@ -10,22 +10,20 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from grand_pipeline import __version__, images, lock
+from grand_pipeline import __version__, ahead, images, lock
 from grand_pipeline.columns import Column, ImageRow
 from grand_pipeline.errors import AnnotationError, GrandError, ImageError, WorkerError
 from grand_pipeline.ingest import content_id
 from grand_pipeline.plan import Step
 from grand_pipeline.record import Record
-from grand_pipeline.stage import Row
+from grand_pipeline.stage import Failed, Row
 from grand_pipeline.store import ERROR, SKIPPED, Run
 
 if TYPE_CHECKING:
@@ -130,15 +128,16 @@ def _annotate(
         if (unable := _unable(step, row, given)) is not None
     }
     todo = [index for index in range(len(rows)) if index not in results]
-    size = max(1, step.stage.batch_size)
+    size = max(1, len(todo) if step.stage.whole_shards else step.stage.batch_size)
     batches = [todo[start : start + size] for start in range(0, len(todo), size)]
+    threads = int(step.stage.resources.cpus)
 
     def prepare(batch: Sequence[int]) -> list[Record]:
         records = [_record(rows[index], inputs[index]) for index in batch]
-        return _decoded(records) if step.stage.needs_image else records
+        return ahead.decoded(records, threads) if step.stage.needs_image else records
 
     # Records live for one batch only: a shard of large photographs would not fit decoded.
-    for batch, records in zip(batches, _ahead(prepare, batches), strict=True):
+    for batch, records in zip(batches, ahead.prepared(prepare, batches), strict=True):
         found, size = _batch(step, model, records, size)
         results.update(zip(batch, found, strict=True))
     return [results[index] for index in range(len(rows))]
@@ -175,25 +174,6 @@ def _open(row: ImageRow) -> Image:
     if content_id(data) != row.image_id:
         raise ImageError(f"'{row.uri}' has changed since it was ingested; build again to add it")
     return images.decode(data)
-
-
-def _ahead(
-    prepare: Callable[[Sequence[int]], list[Record]], batches: Sequence[Sequence[int]]
-) -> Iterator[list[Record]]:
-    """`prepare` of every batch in order, the next one under way while this one is in use."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as thread:
-        coming = deque(thread.submit(prepare, batch) for batch in batches[:1])
-        for following in [*batches[1:], None][: len(batches)]:
-            if following is not None:
-                coming.append(thread.submit(prepare, following))
-            yield coming.popleft().result()
-
-
-def _decoded(records: list[Record]) -> list[Record]:
-    for record in records:
-        # A failure is not lost: the access inside `annotate` raises again, for this image alone.
-        attempt(partial(getattr, record, "image"))
-    return records
 
 
 def _batch(
@@ -252,12 +232,23 @@ def _checked(step: Step, model: Any, records: Sequence[Record]) -> list[Result]:
         raise AnnotationError(
             f"stage '{step.key}' returned {len(rows)} rows for {len(records)} images"
         )
-    return [Result(encoded(step, row)) for row in rows]
+    return [_result(step, row) for row in rows]
+
+
+def _result(step: Step, row: Row | Failed) -> Result:
+    if not isinstance(row, Failed):
+        return Result(encoded(step, row))
+    kept = {column.name: column.encode(value) for column, value in row.kept.items()}
+    values = dict.fromkeys(step.writes) | kept
+    return Result(_fitting(step, values), error=row.reason[:_MESSAGE_LIMIT])
 
 
 def encoded(step: Step, row: Row) -> dict[str, Any]:
     """A stage's row as plain values. Raises AnnotationError when it breaks the declaration."""
-    written = {column.name: column.encode(value) for column, value in row.items()}
+    return _fitting(step, {column.name: column.encode(value) for column, value in row.items()})
+
+
+def _fitting(step: Step, written: dict[str, Any]) -> dict[str, Any]:
     if set(written) != set(step.writes):
         raise AnnotationError(
             f"stage '{step.key}' declares {sorted(step.writes)} but returned {sorted(written)}"

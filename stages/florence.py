@@ -15,7 +15,7 @@ import numpy as np
 
 from grand_pipeline import geometry
 from grand_pipeline.types import Box, FloatArray, Size
-from stages import grounders, hub, vlm
+from stages import device, grounders, hub, vlm
 from stages.crops import workable
 from stages.grounders import Grounded, Span
 from stages.texts import tidy
@@ -116,9 +116,10 @@ class Florence:
     def _read(self, ids: Tensor, mask: Tensor, images: Sequence[Image]) -> Tensor:
         """The encoder's states (b, t, d) for texts in which the images have their places."""
         once, places = vlm.distinct(images)
-        pixels = self.processor.image_processor(
+        given = self.processor.image_processor(
             images=[workable(image) for image in once], return_tensors="pt"
-        )["pixel_values"].to(self.model.device, self.model.dtype)
+        )
+        pixels = device.placed(given["pixel_values"], self.model.device, self.model.dtype)
         features = self.model.get_image_features(pixels).pooler_output[places]
         embedded = self.model.get_input_embeddings()(ids)
         here = (ids == self.model.config.image_token_id).unsqueeze(-1)

@@ -7,10 +7,13 @@ line in `BACKENDS`.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from grand_pipeline import weights
 from grand_pipeline.errors import SettingsError, suggest
 from grand_pipeline.types import FloatArray, Size
 from stages import hub
@@ -30,9 +33,13 @@ BACKENDS: Mapping[str, str] = {
     "florence2": "stages.florence:load_grounder",
     "kosmos-2": "stages.kosmos:load_grounder",
     "mdetr": "stages.mdetr.grounder:load",
+    "xvlm": "stages.xvlm:load_grounder",
 }
 """`model_type` of a config, or "mdetr" for a `.pth` file -> function of (model, device, options)
 that loads it."""
+
+_TRAINED_HERE = frozenset({"xvlm"})
+"""Kinds that `grand train` makes and the library does not know."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +119,7 @@ def load(model: str, device: str, options: Options | None = None) -> Grounder:
     Raises SettingsError for a checkpoint of another kind or options that it can not follow, else
     as `hub.pretrained` does.
     """
-    file = model.endswith(".pth")
-    kind = "mdetr" if file else str(hub.preprocessor("AutoConfig", model).model_type)
+    kind = _kind(model)
     if kind not in BACKENDS:
         raise SettingsError(
             f"model '{model}' can not be loaded as a phrase grounder: it is of the architecture "
@@ -126,3 +132,13 @@ def load(model: str, device: str, options: Options | None = None) -> Grounder:
         model, device, options or Options()
     )
     return found
+
+
+def _kind(model: str) -> str:
+    if model.endswith(".pth"):
+        return "mdetr"
+    config = Path(weights.resolve(model)) / "config.json"
+    named = re.search(r'"model_type":\s*"(\w+)"', config.read_text()) if config.is_file() else None
+    if named and named[1] in _TRAINED_HERE:
+        return named[1]
+    return str(hub.preprocessor("AutoConfig", model).model_type)

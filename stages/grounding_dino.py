@@ -18,7 +18,7 @@ import numpy as np
 
 from grand_pipeline.errors import SettingsError
 from grand_pipeline.types import FloatArray, Size
-from stages import grounders, hub, label_prompts, pixels
+from stages import device, grounders, hub, label_prompts, pixels
 from stages.detector import Options, Scored
 from stages.grounders import Grounded, Span
 from stages.label_prompts import Prompt, Prompter
@@ -114,13 +114,16 @@ class GroundingDino:
         ):
             row = {index: n for n, index in enumerate(batch.indices)}
             mine = [number for number, (index, _) in enumerate(jobs) if index in row]
-            # A prompt more costs what an image more costs: no more of them than images at once.
-            for start in range(0, len(mine), len(images)):
-                part = mine[start : start + len(images)]
+
+            def asked(
+                part: Sequence[int], batch: pixels.Batch = batch, row: dict[int, int] = row
+            ) -> list[Scored]:
                 rows = torch.tensor([row[jobs[n][0]] for n in part], device=self.device)
                 inputs = {name: value[rows] for name, value in batch.inputs.items()}
-                given = [(sizes[jobs[n][0]], jobs[n][1]) for n in part]
-                answers.update(zip(part, self._forward(inputs, given), strict=True))
+                return self._forward(inputs, [(sizes[jobs[n][0]], jobs[n][1]) for n in part])
+
+            # A prompt more costs what an image more costs: no more of them than images at once.
+            answers.update(zip(mine, device.in_parts(mine, len(images), asked), strict=True))
         return [answers[number] for number in range(len(jobs))]
 
     def _forward(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from grand_pipeline import weights
@@ -52,16 +53,26 @@ def pretrained(auto: str, model: str, device: str, dtype: str = "float32") -> An
 def preprocessor(auto: str, model: str) -> Any:
     """`transformers.<auto>.from_pretrained(model)` for a processor, tokenizer or the like.
 
+    Images are prepared by Pillow, so that they come out alike whether torchvision is there or not.
+
     Raises MissingDependencyError as `pretrained` does.
     """
     import transformers
 
-    loader = getattr(transformers, auto)
+    def load(name: str = auto, **more: str) -> Any:
+        return getattr(transformers, name).from_pretrained(
+            weights.resolve(model), revision=weights.revision(model), **more
+        )
 
-    def load() -> Any:
-        return loader.from_pretrained(weights.resolve(model), revision=weights.revision(model))
-
-    return _explained(load, model, auto)
+    # Where torchvision is installed transformers takes it, and it rounds what it makes smaller.
+    pillow = {"backend": "pil"}
+    if auto == "AutoImageProcessor":
+        return _explained(partial(load, **pillow), model, auto)
+    found = _explained(load, model, auto)
+    if hasattr(found, "image_processor"):
+        part = "AutoImageProcessor"
+        found.image_processor = _explained(partial(load, part, **pillow), model, part)
+    return found
 
 
 def _explained(load: Callable[[], Any], model: str, auto: str) -> Any:
@@ -78,8 +89,8 @@ def _explained(load: Callable[[], Any], model: str, auto: str) -> Any:
     except OSError as error:
         raise MissingDependencyError(
             f"model '{model}' is neither a folder here, nor in the cache, nor could it be "
-            f"fetched: {_first_line(error)}. Fetch it with `hf download "
-            f"{weights.resolve(model)}`, or give the folder of a checkpoint"
+            f"fetched: {_first_line(error)}. Fetch it with `grand models pull "
+            f"{model}`, or give the folder of a checkpoint"
         ) from error
     except (ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
         raise SettingsError(

@@ -16,7 +16,7 @@ import numpy as np
 from grand_pipeline import geometry
 from grand_pipeline.errors import SettingsError
 from grand_pipeline.types import Box, FloatArray, Size
-from stages import grounders, hub, vlm
+from stages import device, grounders, hub, vlm
 from stages.crops import workable
 from stages.grounders import Grounded, Span
 from stages.vlm import Options, Task, Writing
@@ -129,9 +129,10 @@ class Kosmos:
         import torch
         from torch.nn.functional import normalize
 
-        pixels = self.processor.image_processor(
+        given = self.processor.image_processor(
             images=[workable(image) for image in images], return_tensors="pt"
-        )["pixel_values"].to(self.model.device, self.model.dtype)
+        )
+        pixels = device.placed(given["pixel_values"], self.model.device, self.model.dtype)
         with torch.inference_mode():
             states = self.model.vision_model(pixels)[0]
             states = self.model.vision_model.model.post_layernorm(states)

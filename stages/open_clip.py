@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from grand_pipeline import weights
 from grand_pipeline.errors import MissingDependencyError, SettingsError
+from stages.device import placed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +51,7 @@ class OpenClip:
 
     def texts(self, texts: Sequence[str]) -> Tensor:
         """Embeddings (n, d)."""
-        rows: Tensor = self.model.encode_text(self.tokenize(list(texts)).to(self.device))
+        rows: Tensor = self.model.encode_text(placed(self.tokenize(list(texts)), self.device))
         return rows.float()
 
     def images(self, images: Sequence[Image]) -> Tensor:
@@ -58,7 +59,9 @@ class OpenClip:
         import torch
 
         pixels = torch.stack([self.prepare(image) for image in images])
-        rows: Tensor = self.model.encode_image(pixels.to(self.device, getattr(torch, self.dtype)))
+        rows: Tensor = self.model.encode_image(
+            placed(pixels, self.device, getattr(torch, self.dtype))
+        )
         return rows.float()
 
 
@@ -133,8 +136,8 @@ def _fetched(model: str) -> Path:
     except (OSError, ValueError) as error:
         raise MissingDependencyError(
             f"model '{model}' is neither a folder here, nor in the cache, nor could it be "
-            f"fetched: {_first_line(error)}. Fetch it with `hf download "
-            f"{repository}`, or give a folder"
+            f"fetched: {_first_line(error)}. Fetch it with `grand models pull "
+            f"{model}`, or give a folder"
         ) from error
     return folder
 

@@ -12,7 +12,7 @@ import numpy as np
 from grand_pipeline import geometry
 from grand_pipeline.errors import SettingsError
 from grand_pipeline.types import FloatArray, Size
-from stages import grounders, hub
+from stages import device, grounders, hub
 from stages.crops import workable
 from stages.detector import Options, Scored
 from stages.grounders import ByPhrase
@@ -40,25 +40,26 @@ class Owl:
 
     def remember(self, queries: Iterable[str]) -> None:
         """Encode the queries not seen before."""
-        import torch
-
         asked = list(dict.fromkeys(queries))
         if len(self._queries) + len(asked) > _CACHE_LIMIT:
             self._queries.clear()
         new = [query for query in asked if query not in self._queries]
-        for start in range(0, len(new), self.texts_per_call):
-            part = new[start : start + self.texts_per_call]
-            inputs = self.processor.tokenizer(
-                part, padding="max_length", truncation=True, return_tensors="pt"
+        rows = device.in_parts(new, self.texts_per_call, self._encoded)
+        self._queries.update(zip(new, rows, strict=True))
+
+    def _encoded(self, queries: Sequence[str]) -> list[Tensor]:
+        import torch
+
+        inputs = self.processor.tokenizer(
+            queries, padding="max_length", truncation=True, return_tensors="pt"
+        )
+        with torch.inference_mode():
+            found = self.model.base_model.get_text_features(
+                input_ids=device.placed(inputs["input_ids"], self.device),
+                attention_mask=device.placed(inputs["attention_mask"], self.device),
             )
-            with torch.inference_mode():
-                found = self.model.base_model.get_text_features(
-                    input_ids=inputs["input_ids"].to(self.device),
-                    attention_mask=inputs["attention_mask"].to(self.device),
-                )
-            # Older releases of the library return the tensor itself.
-            rows = getattr(found, "pooler_output", found)
-            self._queries.update(zip(part, rows, strict=True))
+        # Older releases of the library return the tensor itself.
+        return list(getattr(found, "pooler_output", found))
 
     def score(
         self, images: Sequence[Image], sizes: Sequence[Size], queries: Sequence[Sequence[str]]
@@ -70,7 +71,7 @@ class Owl:
         inputs = self.processor.image_processor(
             images=[workable(image) for image in images], return_tensors="pt"
         )
-        pixels = inputs["pixel_values"].to(self.device, self.model.dtype)
+        pixels = device.placed(inputs["pixel_values"], self.device, self.model.dtype)
         with torch.inference_mode():
             features, _ = self.model.image_embedder(pixels)
             tokens = features.flatten(1, 2)

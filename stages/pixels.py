@@ -11,6 +11,7 @@ import numpy as np
 from grand_pipeline import geometry
 from grand_pipeline.types import FloatArray, Size
 from stages.crops import workable
+from stages.device import placed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,7 +47,7 @@ def by_shape(processor: Any, images: Sequence[Image], device: str, dtype: Any) -
         Batch(
             tuple(indices),
             {
-                name: torch.cat([prepared[index][name] for index in indices]).to(device)
+                name: placed(torch.cat([prepared[index][name] for index in indices]), device)
                 for name in prepared[indices[0]]
                 if name in ("pixel_values", "pixel_mask")
             },

@@ -17,7 +17,7 @@ import numpy as np
 
 from grand_pipeline import weights
 from grand_pipeline.types import FloatArray
-from stages import published, ram_layout, ram_swin
+from stages import device, published, ram_layout, ram_swin
 from stages.ram_layout import Design
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class Tagger:
         """Probability of every tag in every image: (b, tags), in the checkpoint's order."""
         import torch
 
-        rows = [np.zeros((0, self.design.tags), np.float32)]
-        for start in range(0, len(images), _AT_ONCE):
-            pixels = self._pixels(images[start : start + _AT_ONCE])
+        def judged(part: Sequence[Image]) -> list[FloatArray]:
             with torch.inference_mode():
-                rows.append(self._logits(pixels).float().sigmoid().cpu().numpy())
-        return np.concatenate(rows)
+                return list(self._logits(self._pixels(part)).float().sigmoid().cpu().numpy())
+
+        rows = device.in_parts(images, _AT_ONCE, judged)
+        return np.array(rows, np.float32).reshape(-1, self.design.tags)
 
     def _pixels(self, images: Sequence[Image]) -> Tensor:
         """(b, 3, side, side): squashed to the square, bilinear, as the models were trained."""
@@ -67,7 +67,7 @@ class Tagger:
         size = (self.design.side, self.design.side)
         small = [image.convert("RGB").resize(size, Resampling.BILINEAR) for image in images]
         raw = torch.from_numpy(np.stack([np.asarray(image) for image in small]))
-        pixels = raw.to(self.device).permute(0, 3, 1, 2).float() / 255
+        pixels = device.placed(raw, self.device).permute(0, 3, 1, 2).float() / 255
         mean, spread = (torch.tensor(x, device=self.device).view(3, 1, 1) for x in (MEAN, STD))
         return ((pixels - mean) / spread).to(getattr(torch, self.dtype))
 

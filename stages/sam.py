@@ -17,7 +17,7 @@ import numpy as np
 from grand_pipeline import weights
 from grand_pipeline.errors import SettingsError
 from grand_pipeline.types import BoolArray, FloatArray, Size
-from stages import hub, sam2, sam_original, sam_pretrained
+from stages import device, hub, sam2, sam_original, sam_pretrained
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,20 +88,25 @@ class Sam:
         if not len(boxes):
             return torch.zeros(0, 1, 1), np.zeros(0, np.float32)
         scaled = boxes * np.tile(_scale(image), 2)
-        parts = []
         with torch.inference_mode():
-            for start in range(0, len(boxes), per_call):
-                prompts = scaled[start : start + per_call]
-                parts.append(self.network.by_boxes(image.features, prompts))
-        logits = torch.cat([masks[:, 0] for masks, _ in parts])
-        return logits, np.concatenate([_chances(scores[:, 0]) for _, scores in parts])
+            found = device.in_parts(
+                scaled, per_call, lambda part: _each(self.network.by_boxes(image.features, part))
+            )
+            logits, scores = (torch.stack(rows)[:, 0] for rows in zip(*found, strict=True))
+        return logits, _chances(scores)
 
     def by_points(self, image: Embedded, points: FloatArray) -> tuple[Tensor, FloatArray]:
         """Logits (n, k, m, m) and quality estimates (n, k): k answers to points (n, 2)."""
         import torch
 
+        scaled = points * _scale(image)
         with torch.inference_mode():
-            logits, scores = self.network.by_points(image.features, points * _scale(image))
+            found = device.in_parts(
+                scaled,
+                len(points),
+                lambda part: _each(self.network.by_points(image.features, part)),
+            )
+            logits, scores = (torch.stack(rows) for rows in zip(*found, strict=True))
         return logits, _chances(scores)
 
     def cut(self, image: Embedded, logits: Tensor) -> Tensor:
@@ -160,6 +165,11 @@ def load(model: str, device: str, dtype: hub.Dtype = "float32") -> Sam:
 def _scale(image: Embedded) -> FloatArray:
     """Factors (x, y) from pixels of the image to pixels of the model's square."""
     return np.array([image.inner[1] / image.size[1], image.inner[0] / image.size[0]], np.float32)
+
+
+def _each(found: tuple[Tensor, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Logits and scores of each prompt."""
+    return list(zip(*found, strict=True))
 
 
 def _chances(scores: Tensor) -> FloatArray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from grand_pipeline.types import FloatArray, Size
 from stages import hub
+from stages.device import placed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,7 +69,7 @@ class Sam2:
 
         square = (self.side, self.side)
         arrays = np.stack([np.asarray(i.resize(square, Resampling.BILINEAR)) for i in images])
-        pixels = torch.from_numpy(arrays).to(self.device).permute(0, 3, 1, 2) / 255
+        pixels = placed(torch.from_numpy(arrays), self.device).permute(0, 3, 1, 2) / 255
         mean, std = (torch.tensor(x, device=self.device)[:, None, None] for x in (MEAN, STD))
         return ((pixels - mean) / std).to(getattr(torch, self.dtype))
 

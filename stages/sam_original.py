@@ -17,6 +17,7 @@ import numpy as np
 from grand_pipeline.errors import MissingDependencyError, SettingsError
 from grand_pipeline.types import FloatArray, Size
 from stages.crops import workable
+from stages.device import placed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,7 +53,7 @@ class OriginalSam:
 
         shaped = [self._scaled(workable(image, aspect=16.0)) for image in images]
         tensors = [torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in shaped]
-        pixels = torch.stack([self.model.preprocess(x.to(self.device)) for x in tensors])
+        pixels = torch.stack([self.model.preprocess(placed(x, self.device)) for x in tensors])
         found = self.model.image_encoder(pixels.to(getattr(torch, self.dtype))).float()
         return [
             ((found[n : n + 1],), (image.height, image.width)) for n, image in enumerate(shaped)

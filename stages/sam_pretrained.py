@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from grand_pipeline.types import FloatArray, Size
 from stages import hub
 from stages.crops import workable
+from stages.device import placed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,7 +44,7 @@ class PretrainedSam:
 
         shaped = [workable(image, aspect=16.0) for image in images]
         inputs = self.processor.image_processor(images=shaped, return_tensors="pt")
-        pixels = inputs["pixel_values"].to(self.device, getattr(torch, self.dtype))
+        pixels = placed(inputs["pixel_values"], self.device, getattr(torch, self.dtype))
         found = self.model.get_image_embeddings(pixels)
         # Only the first of SAM-HQ's intermediate embeddings is ever used.
         parts = [found] if isinstance(found, torch.Tensor) else [found[0], found[1][0]]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from grand_pipeline import weights
 from grand_pipeline.errors import SettingsError, suggest
 from grand_pipeline.types import Box
-from stages import hub
+from stages import device, hub
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -119,24 +119,13 @@ class Question:
 
 
 def ask_all(model: Vlm, questions: Sequence[Question], writing: Writing, at_once: int) -> list[str]:
-    """The answer to every question, `at_once` at a time.
+    """The answer to every question, `at_once` at a time, or fewer where memory is full."""
 
-    Where that many do not fit into memory, half of them are tried, and so on down to one.
-    """
-    import torch
+    def asked(part: Sequence[Question]) -> list[str]:
+        images = [question.image() for question in part]
+        return model.ask(images, [question.prompt for question in part], writing)
 
-    texts: list[str] = []
-    size = max(1, at_once)
-    while len(texts) < len(questions):
-        part = questions[len(texts) : len(texts) + size]
-        try:
-            images = [question.image() for question in part]
-            texts += model.ask(images, [question.prompt for question in part], writing)
-        except torch.OutOfMemoryError:
-            if len(part) == 1:
-                raise
-            size = len(part) // 2
-    return texts
+    return device.in_parts(questions, at_once, asked)
 
 
 def is_vlm(model: str) -> bool:
@@ -178,12 +167,7 @@ def pretrained(model: str, device: str, options: Options) -> Any:
 
 def placed(inputs: Mapping[str, Any], model: Any) -> dict[str, Any]:
     """Tensors on the model's device, those of fractions in its number format."""
-    return {
-        name: value.to(model.device, model.dtype)
-        if value.is_floating_point()
-        else value.to(model.device)
-        for name, value in inputs.items()
-    }
+    return {name: device.placed(value, model.device, model.dtype) for name, value in inputs.items()}
 
 
 def distinct(images: Sequence[Image]) -> tuple[list[Image], list[int]]:

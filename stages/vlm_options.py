@@ -1,4 +1,4 @@
-"""Multiple choice: options as a lettered list, and answers read back strictly."""
+"""Questions with given answers: options as a lettered list, yes or no; answers read strictly."""
 
 from __future__ import annotations
 
@@ -6,11 +6,35 @@ import re
 import string
 from collections.abc import Sequence
 
+import prompts
+from grand_pipeline.errors import SettingsError
+
 LETTERS = string.ascii_uppercase
 
 _LEAD = re.compile(r"^(?:the )?(?:best |correct )?(?:answer|option)(?: is)?\s*:?\s*", re.IGNORECASE)
 _LETTER = re.compile(r"^\(?([A-Za-z])\)?(?:[.):,]+|$)\s*")
+_AGREED = re.compile(r"^\W*(yes|no)\b", re.IGNORECASE)
 _BLANKS = re.compile(r"[\s_-]+")
+
+
+def question(prompt: str, **fields: str) -> str:
+    """What the prompt `prompt` asks in one turn.
+
+    Raises SettingsError when it is more than one turn, or as `prompts.load` does.
+    """
+    *others, last = prompts.render(prompts.load(prompt), **fields)
+    if others:
+        raise SettingsError(
+            f"prompt '{prompt}' has system text or examples, but a model that sees is asked in one "
+            "turn: leave its system.txt and examples.toml empty"
+        )
+    return last["content"]
+
+
+def agreed(answer: str) -> bool | None:
+    """Whether an answer begins with yes or with no; None for any other."""
+    found = _AGREED.match(answer)
+    return None if found is None else found.group(1).lower() == "yes"
 
 
 def listed(options: Sequence[str]) -> str:

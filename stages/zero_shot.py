@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stages import hub, open_clip
+from stages import device, hub, open_clip
 from stages.crops import workable
 
 if TYPE_CHECKING:
@@ -89,16 +89,18 @@ class Pretrained:
             return_tensors="pt",
         )
         names = tokenizer.model_input_names
-        kept = {name: inputs[name].to(self.device) for name in names if name in inputs}
+        kept = {name: device.placed(inputs[name], self.device) for name in names if name in inputs}
         return _embeddings(self.model.get_text_features(**kept))
 
     def images(self, images: Sequence[Image]) -> Tensor:
         """Embeddings (b, d)."""
         # Beside the pixels, processors that keep the aspect ratio give masks and shapes.
         inputs = self.processor.image_processor(images=list(images), return_tensors="pt")
-        return _embeddings(
-            self.model.get_image_features(**inputs.to(self.device, self.model.dtype))
-        )
+        kept = {
+            name: device.placed(value, self.device, self.model.dtype)
+            for name, value in inputs.items()
+        }
+        return _embeddings(self.model.get_image_features(**kept))
 
 
 @dataclass(frozen=True)
@@ -123,11 +125,12 @@ class ZeroShot:
         if new and len(self._texts) + len(new) > _CACHE_LIMIT:
             self._texts.clear()
             new = asked
-        for start in range(0, len(new), _CHUNK):
-            part = new[start : start + _CHUNK]
+
+        def embedded(part: Sequence[str]) -> list[Tensor]:
             with torch.inference_mode():
-                rows = _unit(self.towers.texts(part))
-            self._texts.update(zip(part, rows, strict=True))
+                return list(_unit(self.towers.texts(part)))
+
+        self._texts.update(zip(new, device.in_parts(new, _CHUNK, embedded), strict=True))
 
     def texts(self, texts: Sequence[str]) -> Tensor:
         """Unit text embeddings (n, d)."""
@@ -145,13 +148,12 @@ class ZeroShot:
         """Unit image embeddings (b, d), as many at once as a bound on pixels allows."""
         import torch
 
-        rows = []
-        chunk = max(1, min(_CHUNK, _PIXELS // self.towers.side**2))
-        for start in range(0, len(images), chunk):
-            part = [workable(image) for image in images[start : start + chunk]]
+        def embedded(part: Sequence[Image]) -> list[Tensor]:
             with torch.inference_mode():
-                rows.append(_unit(self.towers.images(part)))
-        return torch.cat(rows)
+                return list(_unit(self.towers.images([workable(image) for image in part])))
+
+        most = max(1, min(_CHUNK, _PIXELS // self.towers.side**2))
+        return torch.stack(device.in_parts(images, most, embedded))
 
     def logits(self, images: Tensor, texts: Tensor) -> Tensor:
         """The model's own logits (b, n) for unit embeddings."""

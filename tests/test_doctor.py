@@ -10,6 +10,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from grand_pipeline import doctor
+from tests.stages.chat.fake_vllm import VERSION, environment
 
 
 def test_checks_of_this_machine(tmp_path: Path) -> None:
@@ -60,6 +61,14 @@ def test_a_torn_checkpoint_is_named(tmp_path: Path) -> None:
 
 def test_no_checkpoints_at_all(tmp_path: Path) -> None:
     assert not doctor._checkpoints(tmp_path / "nothing", ()).ok
+
+
+def test_a_vllm_is_looked_at_where_asked(tmp_path: Path) -> None:
+    good = doctor._vllm(environment(tmp_path / "good"))
+    assert (good.ok, good.detail) == (True, f"{VERSION} in {tmp_path / 'good'}")
+    bad = doctor._vllm(tmp_path / "absent")
+    assert not bad.ok and "no Python environment" in bad.detail
+    assert bad.remedy == f"grand models vllm-env {tmp_path / 'absent'}"
 
 
 def test_a_folder_that_can_not_be_written_is_no_disk() -> None:

@@ -166,6 +166,21 @@ def test_orientation_is_applied_once(format: str, orientation: int) -> None:
     assert max(result[6, 24], result[18, 8], result[18, 24]) < 50
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_only_a_jpeg_that_is_not_turned_may_come_smaller(format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(picture(101, 60), format, exif=exif)
+    whole = images.decode(data)
+    for scale, size in ((1.0, (101, 60)), (0.6, (101, 60)), (0.5, (51, 30)), (0.2, (26, 15))):
+        found = images.decode(data, scale=scale)
+        smaller = format == "JPEG" and orientation == 1
+        assert found.size == (size if smaller else whole.size)
+        corner = found.getpixel((2, 2))
+        assert np.abs(np.subtract(corner, whole.getpixel((8, 8)))).max() < 20
+
+
 def test_damaged_exif_does_not_lose_the_picture() -> None:
     data = saved(picture(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\xff\xff")
     assert images.probe(data).width == 24

@@ -15,7 +15,7 @@ PACKAGES = ("grand_pipeline", "stages", "prompts", "training")
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"errors", "types", "generation", "english", "heap", "schedule", "publication", "zoo"}
+        {"errors", "types", "generation", "english", "heap", "schedule", "publication", "compiling"}
     ),
     frozenset(
         {
@@ -29,19 +29,20 @@ LAYERS: tuple[frozenset[str], ...] = (
             "references",
             "labels",
         }
-        | {"listfiles", "lexicon"}
+        | {"listfiles", "fields", "lexicon", "zoo", "hub_cache", "vllm_env"}
     ),
     frozenset(
         {"columns", "matching", "weights", "images", "lock", "affordances"}
-        | {"statements", "structured"}
+        | {"statements", "structured", "download"}
     ),
     frozenset({"record", "ingest", "publish", "grand_v1", "consensus", "describing", "claims"}),
     frozenset({"stage"}),
-    frozenset({"catalog", "plan"}),
-    frozenset({"settings", "store", "plan_view"}),
-    frozenset({"worker", "picturebook"}),
+    frozenset({"catalog", "plan", "footprint"}),
+    frozenset({"settings", "store", "plan_view", "presence", "ahead"}),
+    frozenset({"worker", "picturebook", "fetch", "estimate"}),
     frozenset(
         {"annotations", "evaluation", "show", "explain", "stats", "novelty", "progress", "doctor"}
+        | {"preflight"}
     ),
     frozenset({"pool"}),
     frozenset({"runner"}),
@@ -58,11 +59,11 @@ STAGES_MAY = frozenset(
     {"types", "geometry", "columns", "record", "stage", "errors", "weights", "images"}
     | {"relations", "layers", "labels", "matching", "spans", "references", "graph", "grand_v1"}
     | {"consensus", "overlaps", "affordances", "describing", "generation", "claims", "structured"}
-    | {"statements"}
+    | {"statements", "vllm_env"}
 )
 TRAINING_MAY = frozenset(
     {"errors", "heap", "types", "geometry", "codec", "columns", "relations", "references", "images"}
-    | {"weights", "store", "graph", "labels", "picturebook"}
+    | {"weights", "store", "graph", "labels", "picturebook", "fields", "listfiles"}
 )
 HEAVY = ("torch", "ray", "transformers", "spacy")
 FILE_LINES = 300
@@ -115,7 +116,10 @@ def test_engine_imports_point_down(module: str) -> None:
         return
     assert any(mine in layer for layer in LAYERS), f"give '{mine}' a place in LAYERS"
     for other in imports(ENGINE[module]):
-        assert other.partition(".")[0] == "grand_pipeline", f"{module} imports {other}"
+        package = other.partition(".")[0]
+        if mine == "cli" and package == "training":
+            continue  # the one room that sees engine and training
+        assert package == "grand_pipeline", f"{module} imports {other}"
         theirs = unit(other)
         if theirs and theirs != mine:
             assert height(theirs) < height(mine), f"{module} imports {other}"
@@ -141,7 +145,9 @@ def test_stages_see_the_interface_only(module: str) -> None:
         package = other.partition(".")[0]
         helper = package == "stages" and not other.startswith("stages.level")
         below = package == "grand_pipeline" and unit(other) in STAGES_MAY
-        assert below or helper or package == "prompts", f"{module} imports {other}"
+        # What was trained is put to use by a stage: its network, but nothing that trains.
+        network = other.startswith("training.models.")
+        assert below or helper or network or package == "prompts", f"{module} imports {other}"
 
 
 @pytest.mark.parametrize("module", sources("training"))

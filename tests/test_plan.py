@@ -6,7 +6,14 @@ import pytest
 
 from grand_pipeline import plan_view
 from grand_pipeline.errors import PlanError
-from grand_pipeline.plan import Plan, check_fits, differences, feasible, make_plan
+from grand_pipeline.plan import (
+    Plan,
+    check_fits,
+    differences,
+    feasible,
+    make_plan,
+    without_gpus,
+)
 from grand_pipeline.stage import Resources
 from tests.fakes import Brightness, Caption, Graph
 
@@ -97,3 +104,16 @@ def test_stages_that_can_not_work_are_left_out_with_what_needs_them() -> None:
     assert len(kept) == 3 and unmet == {}
     kept, unmet = feasible([Graph(), Caption()])
     assert (kept, unmet) == ((), {"caption.fake": "tags", "graph": "captions.fake"})
+
+
+def test_a_gpu_that_is_only_wished_for_is_left_out_where_there_is_none() -> None:
+    wish, need = Resources(gpus=1.0, cpu_will_do=True), Resources(gpus=1.0)
+    plan = make_plan([Graph(), Caption(resources=need), Brightness(resources=wish)])
+    bare, rich = Resources(cpus=4, memory_gb=8), Resources(cpus=4, gpus=1, memory_gb=8)
+    assert without_gpus(plan, [bare, rich]) is plan, "one node with a GPU is enough"
+    fitted = without_gpus(plan, [bare])
+    asked = {step.key: step.stage.resources.gpus for step in fitted.steps}
+    assert asked == {"brightness.fake": 0.0, "caption.fake": 1.0, "graph": 0.0}
+    assert fingerprints(fitted) == fingerprints(plan)
+    with pytest.raises(PlanError, match=r"stage caption\.fake"):
+        check_fits(fitted, [bare])

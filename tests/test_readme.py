@@ -55,7 +55,8 @@ def test_links_and_pictures_exist() -> None:
 
 def test_commands_in_the_readme_exist() -> None:
     commands = (ROOT / "docs" / "commands.md").read_text("utf-8")
-    used = set(re.findall(r"\bgrand ((?:picturebook |eval |import |export )?[a-z-]+)\b", README))
+    families = "picturebook|eval|import|export|models"
+    used = set(re.findall(rf"\bgrand ((?:(?:{families}) )?[a-z-]+)\b", README))
     documented = set(re.findall(r"## `grand ([a-z -]+)`", commands))
     assert {"build", "show", "eval labels"} <= used
     assert {name for name in used if name not in documented} == set()

@@ -71,6 +71,14 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
         settings.stages(preset_of(text, tmp_path))
 
 
+def test_substitutions_are_data_of_the_preset(tmp_path: Path) -> None:
+    head = "[[preset.substitutions]]\nmodel = 'A'\nby = 'fusion'\n"
+    preset = preset_of(head + "reason = 'gone'\n[fusion]\n", tmp_path)
+    assert preset.substitutions == (settings.Substitution("A", "fusion", "gone"),)
+    with pytest.raises(SettingsError, match=r"a substitution of .* needs a value for .*'reason'"):
+        preset_of(head + "[fusion]\n", tmp_path)
+
+
 @pytest.mark.parametrize("assignment", ["fusion", "nothing.at=1", "fusion=1"])
 def test_unreadable_assignments_are_refused(tmp_path: Path, assignment: str) -> None:
     with pytest.raises(SettingsError, match=r"expected stage\.option=value"):

@@ -3,16 +3,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from grand_pipeline import lock
-from grand_pipeline.columns import ImageRow
+from grand_pipeline.columns import CONTEXT, UNUSABLE, ImageRow
 from grand_pipeline.errors import WorkerError
+from grand_pipeline.generation import Generation
 from grand_pipeline.plan import Plan, make_plan
 from grand_pipeline.record import Record
-from grand_pipeline.stage import Row, Stage
+from grand_pipeline.stage import Failed, Reads, Row, Stage, Writes
 from grand_pipeline.store import ERROR, SKIPPED, Run
 from grand_pipeline.worker import Outcome, annotate_shard
 from tests.fakes import Brightness, Caption, Graph, Scripted, make_run
@@ -184,3 +185,71 @@ def test_a_bad_image_in_a_halved_batch_fails_alone(tmp_path: Path) -> None:
     assert [error is None for error in errors] == [n != 6 for n in range(8)]
     # The poisoned batch of eight says nothing of memory: each image is taken by itself.
     assert given(log) == [8] + [1] * 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer(Stage[None]):
+    """Fails for every second record and keeps what it had."""
+
+    level: ClassVar[int] = 4
+    whole: bool = False
+    sizes: ClassVar[list[int]] = []
+
+    @classmethod
+    def name(cls) -> str:
+        return "writer"
+
+    @property
+    def reads(self) -> Reads:
+        return ()
+
+    @property
+    def writes(self) -> Writes:
+        return (CONTEXT, UNUSABLE.of("writer"))
+
+    @property
+    def whole_shards(self) -> bool:
+        return self.whole
+
+    def load(self, device: str) -> None:
+        return None
+
+    def annotate(self, model: None, records: Sequence[Record]) -> list[Row | Failed]:
+        self.sizes.append(len(records))
+        told = Generation("p", "Sorry, no.", "m", "refused")
+        kept: Row = {UNUSABLE.of("writer"): told}
+        good: Row = {CONTEXT: told, UNUSABLE.of("writer"): None}
+        return [good if n % 2 else Failed("no " * 2000, kept) for n in range(len(records))]
+
+
+@pytest.mark.parametrize(("whole", "sizes"), [(False, [2, 1]), (True, [3])])
+def test_a_failed_record_keeps_what_it_gives_and_fails_no_other(
+    tmp_path: Path, whole: bool, sizes: list[int]
+) -> None:
+    run = make_run(tmp_path)
+    Writer.sizes.clear()
+    outcome = annotate(run, chain(Writer(batch_size=2, whole=whole)), "writer")
+    assert Writer.sizes == sizes
+    assert (outcome.rows, outcome.failed) == (3, 2)
+    found = run.read("writer", "00000", ["context", "unusable.writer", ERROR])
+    assert [value is None for value in found["context"]] == [True, False, True]
+    assert [value and value["answer"] for value in found["unusable.writer"]] == [
+        "Sorry, no.",
+        None,
+        "Sorry, no.",
+    ]
+    assert [error and len(error) for error in found[ERROR]] == [2000, None, 2000]
+
+
+def test_what_a_failed_record_keeps_has_to_be_declared(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    annotate(run, chain(Stray()), "writer")
+    (error, *_) = run.read("writer", "00000", [ERROR])[ERROR]
+    assert "declares ['context', 'unusable.writer'] but returned" in error
+
+
+class Stray(Writer):
+    """Keeps a column that it does not declare."""
+
+    def annotate(self, model: None, records: Sequence[Record]) -> list[Row | Failed]:
+        return [Failed("no", {UNUSABLE.of("other"): None})] * len(records)

@@ -13,8 +13,9 @@ from typing import Annotated, cast
 import typer
 
 from grand_pipeline import __version__
-from grand_pipeline.cli import bring, give, look, measure, run
+from grand_pipeline.cli import bring, give, look, measure, models, run, train
 from grand_pipeline.errors import GrandError
+from training.catalog import RECIPES
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("build")(run.build_command)
@@ -25,6 +26,9 @@ app.command("show")(look.show)
 app.command("explain")(look.explain)
 app.command("stats")(look.stats)
 app.command("doctor")(look.doctor)
+app.command("train")(train.train)
+
+app.add_typer(models.app, name="models")
 
 import_app = typer.Typer(no_args_is_help=True, help="Bring what was made elsewhere into a run.")
 import_app.command("grand-raw")(bring.import_raw)
@@ -39,9 +43,11 @@ picturebook_app = typer.Typer(no_args_is_help=True, help="The rendered world wit
 picturebook_app.command("render")(measure.render_command)
 app.add_typer(picturebook_app, name="picturebook")
 
-eval_app = typer.Typer(no_args_is_help=True, help="Measure a run.")
+eval_app = typer.Typer(no_args_is_help=True, help="Measure a run, or what was trained.")
 eval_app.command("labels")(measure.eval_labels)
 eval_app.command("failures")(measure.eval_failures)
+for _recipe in RECIPES:
+    eval_app.command(_recipe)(train.evaluator(_recipe))
 app.add_typer(eval_app, name="eval")
 
 # ClickException. Newer versions of typer carry a click of their own, older ones import it.

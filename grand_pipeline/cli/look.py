@@ -58,11 +58,17 @@ def stats(run: RunArgument, as_json: JsonOption = False) -> None:
         typer.echo(statistics.text(report))
 
 
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(
+    vllm: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also check this environment for the option `vllm`."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Say what works on this machine and what does not, with the remedy."""
     from grand_pipeline import doctor as doctor_module
 
-    checks = doctor_module.checks()
+    checks = doctor_module.checks(vllm=vllm)
     if as_json:
         print_json([{k: getattr(c, k) for k in ("name", "ok", "detail", "remedy")} for c in checks])
         return

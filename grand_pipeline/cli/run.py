@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from grand_pipeline import build, plan_view, settings
+from grand_pipeline import build, estimate, plan_view, settings
 from grand_pipeline.cli.options import (
     AddressOption,
     JsonOption,
@@ -23,9 +25,24 @@ from grand_pipeline.cli.options import (
     print_json,
 )
 from grand_pipeline.errors import UserError
+from grand_pipeline.footprint import Footprint
+from grand_pipeline.plan import Plan
 from grand_pipeline.store import Run
 
 DEFAULT_PRESET = "picturebook"
+
+PricedOption = Annotated[
+    list[str] | None,
+    typer.Option("--images", metavar="DIR|GLOB|URL", help="Say what they will cost."),
+]
+CountedOption = Annotated[
+    Path | None,
+    typer.Option("--run", metavar="RUN", help="Costs: a run whose texts are counted."),
+]
+SpeedOption = Annotated[
+    float,
+    typer.Option("--tokens-per-second", min=0.001, help="Costs: what a stage's model writes."),
+]
 
 
 def build_command(
@@ -106,24 +123,75 @@ def plan(
     set_: SetOption = None,
     dot: Annotated[bool, typer.Option("--dot", help="Print Graphviz source.")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print Mermaid source.")] = False,
+    images: PricedOption = None,
+    run: CountedOption = None,
+    speed: SpeedOption = 1000.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the derived DAG: columns, models and resources of every stage."""
+    """Show the derived DAG: columns, models and resources of every stage, and what the models ask
+    for: licence, disk, memory of a GPU. With images, what language models will cost."""
     chosen = settings.override(settings.load_preset(preset), set_ or [])
     resolved = build.resolved_plan(chosen, until)
     if dot or mermaid:
         typer.echo(plan_view.dot(resolved) if dot else plan_view.mermaid(resolved))
         return
-    rows = plan_view.rows(resolved)
+    cost = estimate.report(resolved, images, speed, run) if images else None
     if as_json:
-        print_json({"preset": chosen.name, "stages": rows})
+        report = plan_view.report(resolved)
+        instead = [asdict(one) for one in chosen.substitutions]
+        report |= {"preset": chosen.name, "substitutions": instead}
+        print_json(report if cost is None else report | {"cost": cost})
         return
-    table = Table("level", "stage", "reads", "writes", "models", "cpus", "gpus", title=chosen.name)
-    for row in rows:
+    _print_steps(chosen.name, resolved)
+    _print_models(plan_view.models(resolved), chosen.substitutions)
+    if cost is not None:
+        _print_costs(cost)
+
+
+def _print_steps(title: str, resolved: Plan) -> None:
+    table = Table("level", "stage", "reads", "writes", "models", "cpus", "gpus", title=title)
+    for row in plan_view.rows(resolved):
         table.add_row(*(_cell(row[str(column.header)]) for column in table.columns))
     for column in table.columns:
         column.overflow = "fold"
     console().print(table)
+
+
+def _print_costs(report: dict[str, Any]) -> None:
+    title = f"language models, {report['images']} images"
+    table = Table("stage", "model", "prompts", "tokens in", "tokens out", "time", title=title)
+    for row in report["stages"]:
+        totals = (
+            f"{row[f'tokens_{way}']:,} ({row[f'tokens_{way}_mean']:g} each)"
+            for way in ("in", "out")
+        )
+        time = estimate.duration(row["seconds"])
+        table.add_row(row["stage"], row["model"], f"{row['prompts']:,}", *totals, time)
+    terminal = console()
+    terminal.print(table)
+    for row in report["stages"]:
+        terminal.print(f"{row['stage']}: {row['basis']}", markup=False)
+    terminal.print(report["remark"], markup=False)
+
+
+def _print_models(
+    models: Sequence[Footprint], substitutions: Sequence[settings.Substitution]
+) -> None:
+    """What the models ask for, and which ones stand in for others."""
+    table = Table(*plan_view.MODEL_COLUMNS, title="models")
+    for model in models:
+        table.add_row(*plan_view.model_row(model))
+    for column in table.columns:
+        column.overflow = "fold"
+    terminal = console()
+    terminal.print(table)
+    for line in plan_view.model_remarks(models):
+        terminal.print(line, markup=False)
+    if substitutions:
+        table = Table("model", "instead", "reason", title="substitutions")
+        for one in substitutions:
+            table.add_row(*map(escape, (one.model, one.by or "nothing", one.reason)))
+        terminal.print(table)
 
 
 def _preset(name: str | None, images: Sequence[str], out: Path) -> settings.Preset:

@@ -10,7 +10,7 @@ from grand_pipeline.columns import ATTRIBUTES, INSTANCES
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import Attribute, Instance
-from stages import zero_shot
+from stages import hub, zero_shot
 from stages.crops import crop
 from stages.texts import check_template, distinct, fill, plain
 from stages.zero_shot import ZeroShot
@@ -42,6 +42,8 @@ class Attributes(Stage[ZeroShot]):
     """Words that exclude each other; one of them is chosen."""
     model: str = "openai/clip-vit-large-patch14-336"
     """Hub id, folder or `embedded:` name of a CLIP or SigLIP checkpoint."""
+    dtype: hub.Dtype = "float32"
+    """Number format of the model: float32, bfloat16 or float16."""
     template: str = "a photo of a {} {}"
     """Text put to the model. With two `{}`: the word and the object's label; with one: the word."""
     threshold: float = 0.3
@@ -68,7 +70,7 @@ class Attributes(Stage[ZeroShot]):
 
     def load(self, device: str) -> ZeroShot:
         """The model."""
-        return zero_shot.load(self.model, device)
+        return zero_shot.load(self.model, device, self.dtype)
 
     def annotate(self, model: ZeroShot, records: Sequence[Record]) -> list[Row]:
         """Attributes of every image; the crops of all images are encoded together."""

@@ -12,7 +12,7 @@ from grand_pipeline.grand_v1 import masks, voting
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import Box, Instance, MaskSource, ObjectMask, Rle
-from stages import sam
+from stages import hub, sam
 from stages.sam import Embedded, Sam
 
 Ready = tuple[Box, Rle, float]
@@ -31,6 +31,8 @@ class GrandV1Masks(Stage[Sam]):
     batch_size: int = 4
     model: str = "facebook/sam-vit-base"
     """Hub id, folder or `embedded:` name of a SAM checkpoint, for the box prompts."""
+    dtype: hub.Dtype = "float32"
+    """Number format of the image encoder: float32, bfloat16 or float16."""
     match_iou: float = 0.65
     """Least IoU between the boxes of a mask and of an object."""
     detectors: tuple[str, ...] = ("eva_02_01",)
@@ -52,7 +54,7 @@ class GrandV1Masks(Stage[Sam]):
 
     def load(self, device: str) -> Sam:
         """The segmenter for the box prompts."""
-        return sam.load(self.model, device)
+        return sam.load(self.model, device, self.dtype)
 
     def annotate(self, model: Sam, records: Sequence[Record]) -> list[Row]:
         """Masks of every image; those that need a prompt are encoded together."""

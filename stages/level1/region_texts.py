@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from grand_pipeline.columns import ATTRIBUTES, INSTANCES
 from grand_pipeline.errors import SettingsError
 from grand_pipeline.record import Record
-from grand_pipeline.stage import Reads, Row, Stage, Writes
+from grand_pipeline.stage import Questions, Reads, Row, Stage, Writes
 from grand_pipeline.types import Attribute, Box, Instance, Size
 from stages import hub, vlm
 from stages.crops import crop
@@ -90,6 +90,17 @@ class RegionTexts(Stage[Vlm]):
     def writes(self) -> Writes:
         """At most one text per object."""
         return (ATTRIBUTES.of(self.source),)
+
+    @property
+    def questions(self) -> Questions:
+        """One about every object."""
+        return Questions(
+            per_object=True,
+            frame=self.prompt or "",
+            sees=True,
+            longest=self.max_new_tokens,
+            answers=ATTRIBUTES.of(self.source),
+        )
 
     def load(self, device: str) -> Vlm:
         """The model. Raises SettingsError when it can not be asked as the options say."""

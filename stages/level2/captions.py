@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from grand_pipeline.columns import CAPTIONS
 from grand_pipeline.record import Record
-from grand_pipeline.stage import Reads, Row, Stage, Writes
+from grand_pipeline.stage import Questions, Reads, Row, Stage, Writes
 from stages import hub, vlm
 from stages.texts import tidy
 from stages.vlm import Options, Question, Vlm, Writing
@@ -57,6 +57,12 @@ class Captions(Stage[Vlm]):
     def writes(self) -> Writes:
         """The caption."""
         return (CAPTIONS.of(self.source),)
+
+    @property
+    def questions(self) -> Questions:
+        """One about every image."""
+        answers, frame = CAPTIONS.of(self.source), self.prompt or ""
+        return Questions(frame=frame, sees=True, longest=self.max_new_tokens, answers=answers)
 
     def load(self, device: str) -> Vlm:
         """The model."""

@@ -11,7 +11,7 @@ from grand_pipeline.grand_v1 import people, voting
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import AssignedLabel, Instance
-from stages import zero_shot
+from stages import hub, zero_shot
 from stages.crops import crop
 from stages.texts import check_template
 from stages.zero_shot import ZeroShot
@@ -25,6 +25,8 @@ class GrandV1Labels(Stage[ZeroShot]):
 
     model: str = "openai/clip-vit-large-patch14-336"
     """Hub id, folder or `embedded:` name of a CLIP or SigLIP checkpoint."""
+    dtype: hub.Dtype = "float32"
+    """Number format of the model: float32, bfloat16 or float16."""
     template: str = "{}"
     """Text put to the model; `{}` is the label as its detector spelt it."""
     describers: tuple[str, ...] = ("grit",)
@@ -45,7 +47,7 @@ class GrandV1Labels(Stage[ZeroShot]):
 
     def load(self, device: str) -> ZeroShot:
         """The model."""
-        return zero_shot.load(self.model, device)
+        return zero_shot.load(self.model, device, self.dtype)
 
     def annotate(self, model: ZeroShot, records: Sequence[Record]) -> list[Row]:
         """Labels of every image; the crops of all images are encoded together."""

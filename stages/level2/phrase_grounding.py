@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from grand_pipeline import geometry, spans
+from grand_pipeline import geometry, spans, weights
 from grand_pipeline.columns import CAPTIONS, PHRASE_BOXES, PHRASES
 from grand_pipeline.labels import how_many
 from grand_pipeline.record import Record
@@ -16,6 +16,7 @@ from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import FloatArray, Phrase, PhraseBox
 from stages import detector, grounders, hub
 from stages.grounders import Grounded, Grounder, Options, Span
+from stages.mdetr import checkpoint
 from stages.texts import check_template, fill
 
 
@@ -44,7 +45,8 @@ class PhraseGrounding(Stage[Grounder]):
     model: str = "google/owlv2-base-patch16-ensemble"
     """Hub id, folder or `embedded:` name of an OWL-ViT, OWLv2, Grounding DINO or MM-Grounding-DINO
     checkpoint, or the published `.pth` file of an MDETR (with roberta-base's tokenizer beside it,
-    or else that of the hub). Florence-2 and Kosmos-2 too, which give boxes without scores."""
+    or else that of the hub). Florence-2, Kosmos-2 and the folder of an X-VLM that `grand train` has
+    made too, which give boxes without scores."""
     prompt: Literal["phrase", "caption"] = "phrase"
     """"phrase": each phrase for itself (a Grounding DINO reads those of an image as a list of
     labels). "caption": as part of its caption, so that "the left one" can mean something; not for
@@ -82,6 +84,15 @@ class PhraseGrounding(Stage[Grounder]):
     def writes(self) -> Writes:
         """Boxes, phrase by phrase, best first."""
         return (PHRASE_BOXES.of(self.source),)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The checkpoint, and the tokenizer where an MDETR needs that of the hub."""
+        if checkpoint.is_checkpoint(self.model):
+            reader = checkpoint.tokenizer(self.model)
+            if reader == checkpoint.ROBERTA:
+                return self.model, f"{weights.TOKENIZER}{reader}"
+        return (self.model,)
 
     def load(self, device: str) -> Grounder:
         """The grounder."""

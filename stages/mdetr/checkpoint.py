@@ -39,7 +39,7 @@ def is_checkpoint(model: str) -> bool:
 
 def tokenizer(model: str) -> str:
     """The folder of the file if tokenizer.json or vocab.json is in it too, else a hub id."""
-    folder = _path(model).parent
+    folder = Path(model).expanduser().parent
     return str(folder) if any((folder / name).is_file() for name in _TOKENIZERS) else ROBERTA
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grand_pipeline.types import FloatArray, Size
-from stages import pixels
+from stages import device, pixels
 from stages.crops import workable
 from stages.grounders import Grounded, Options, Span
 from stages.mdetr import checkpoint, texts
@@ -73,19 +73,24 @@ class Mdetr:
             seen = self._look({id(images[n]): images[n] for n, _ in jobs})
             # Texts of a length together, so that little of a batch is filled up.
             order = sorted(jobs, key=lambda job: len(seen[id(images[job[0]])].tokens))
-            for start in range(0, len(order), _TEXTS_AT_ONCE):
-                batch = order[start : start + _TEXTS_AT_ONCE]
-                boxes, meant = self.network.answer(
-                    [seen[id(images[n])] for n, _ in batch], [text.ids for _, text in batch]
-                )
-                for (n, text), some, chances in zip(batch, boxes, meant, strict=True):
-                    placed = pixels.to_pixels(some, sizes[n])
-                    for number, scores in zip(
-                        text.numbers, self._scores(chances, text), strict=True
-                    ):
-                        kept = scores >= self.least
-                        found[n][number] = Grounded(placed[kept], scores[kept])
+            answers = device.in_parts(
+                order,
+                _TEXTS_AT_ONCE,
+                lambda part: self._answers([(seen[id(images[n])], text) for n, text in part]),
+            )
+        for (n, text), (boxes, chances) in zip(order, answers, strict=True):
+            placed = pixels.to_pixels(boxes, sizes[n])
+            for number, scores in zip(text.numbers, self._scores(chances, text), strict=True):
+                kept = scores >= self.least
+                found[n][number] = Grounded(placed[kept], scores[kept])
         return found
+
+    def _answers(self, asked: Sequence[tuple[Seen, Text]]) -> list[tuple[Tensor, Tensor]]:
+        """Boxes (queries, 4) and what they mean (queries, positions) for every image and text."""
+        boxes, meant = self.network.answer(
+            [seen for seen, _ in asked], [text.ids for _, text in asked]
+        )
+        return list(zip(boxes, meant, strict=True))
 
     def _scores(self, chances: Tensor, text: Text) -> list[FloatArray]:
         """Per phrase of the text, the score of every query, from (queries, positions)."""
@@ -104,11 +109,14 @@ class Mdetr:
             shapes.setdefault(self._size(workable(image)), []).append(key)
         found: dict[int, Seen] = {}
         for size, keys in shapes.items():
-            for start in range(0, len(keys), _IMAGES_AT_ONCE):
-                part = keys[start : start + _IMAGES_AT_ONCE]
+
+            def looked(part: Sequence[int], size: Size = size) -> list[Seen]:
                 rows = torch.stack([_prepared(images[key], size) for key in part])
-                rows = rows.to(self.network.device, self.network.dtype)
-                found.update(zip(part, self.network.look(rows), strict=True))
+                return self.network.look(
+                    device.placed(rows, self.network.device, self.network.dtype)
+                )
+
+            found.update(zip(keys, device.in_parts(keys, _IMAGES_AT_ONCE, looked), strict=True))
         return found
 
     def _size(self, image: Image) -> Size:

@@ -19,7 +19,8 @@ def test_json_names_use_and_memory(
     llm.main()
     report = json.loads(capsys.readouterr().out)
     assert (report["prompts"], report["prompts_timed"], report["concurrency"]) == (9, 6, 3)
-    assert 0 < report["concurrency_used"] <= 1
+    assert 0 < report["concurrency_used"] <= report["concurrency_used_one_worker"] <= 1
+    assert report["concurrency_used"] <= report["concurrency_used_3_workers"] <= 1
     assert report["growth_mb"] >= 0
 
 

@@ -12,6 +12,10 @@ from benchmarks.published import BUILDERS
 from benchmarks.published.inputs import FEEDS
 from benchmarks.published_sizes import parameters
 from grand_pipeline.errors import UserError
+from grand_pipeline.zoo import MODELS
+from tests.stages.backends import WRITERS
+from tests.tiny.checkpoints import Builder
+from tests.tiny.vlms import florence2
 
 
 def printed(
@@ -39,7 +43,10 @@ def test_miniatures_run_on_the_cpu(
 def test_without_a_gpu_that_is_said(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "no CUDA device" in json.loads(printed(capsys, monkeypatch, "--json"))["skipped"]
+    report = json.loads(printed(capsys, monkeypatch, "--json"))
+    assert "no CUDA device" in report["skipped"]
+    assert set(report["models"]) == {row.hub_id or row.name for row in MODELS}, "no row is silent"
+    assert all(one["skipped"] for one in report["models"].values())
     assert printed(capsys, monkeypatch).startswith("skipped: no CUDA device")
 
 
@@ -59,6 +66,13 @@ def test_memory_that_is_full_ends_the_search() -> None:
     Greedy.__name__ = "DPTForDepthEstimation"
     report = models.measure(Greedy, "cpu", "float32", 64, 0.0)
     assert report["batch"] in (1, 2, 4)
+
+
+# The square of Florence-2 stands in no configuration, and the tiny one has another.
+@pytest.mark.parametrize("build", [build for build in WRITERS if build is not florence2])
+def test_models_that_write_are_fed_and_write(build: Builder) -> None:
+    report = models.measure(lambda: build()[0], "cpu", "float32", 2, 0.0)
+    assert report["batch"] in (1, 2) and report["gflop_per_image"] >= 0
 
 
 def test_a_model_nobody_feeds_is_named() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from PIL import Image
 
 import prompts
 from grand_pipeline.columns import (
@@ -22,6 +24,7 @@ from grand_pipeline.types import AssignedLabel, Attribute, Caption, Instance, Pl
 from prompts import Message
 from stages import feedback
 from stages.chat import GREEDY, STOP, Answer, Decoding, Effort
+from stages.witness import Witness
 from tests.records import record_of
 from tests.tiny.chats import Parrot
 
@@ -146,3 +149,77 @@ def test_only_failing_drafts_of_a_batch_are_asked_about() -> None:
     found = reviser.revised(drafts, [RECORD] * 3, 2)
     assert [one.answer for one in found] == [GOOD, GOOD, "A dog."]
     assert len(model.turns) == 1
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """Says yes to questions with one of these words in them, no to others, or what it is told."""
+
+    sees: tuple[str, ...] = ()
+    says: str = ""
+    asked: list[str] = field(default_factory=list)
+    answers: bool = True
+
+    def ask(self, images: Sequence[Any], prompts: Sequence[str | None], writing: Any) -> list[str]:
+        told = [str(prompt) for prompt in prompts]
+        self.asked.extend(told)
+        assert all(image is PICTURE for image in images)
+        return [
+            self.says or ("Yes." if any(w in text for w in self.sees) else "No, it does not.")
+            for text in told
+        ]
+
+
+PICTURE = Image.new("RGB", (4, 4))
+
+
+def witnessed(eyes: Eyes, *script: str, draft: str) -> tuple[Generation, Scripted]:
+    model = Scripted(script=script)
+    seeing = Witness(eyes, "feedback/witness")
+    reviser = feedback.Reviser(model, prompts.load("feedback/default"), Effort(50), witness=seeing)
+    record = replace(RECORD, open_image=lambda: PICTURE)
+    (found,) = reviser.revised([Generation("p", draft, "m", STOP)], [record], len(script))
+    return found, model
+
+
+def test_a_witness_is_asked_about_what_objects_do_not_confirm_and_nothing_else() -> None:
+    eyes = Eyes()
+    witnessed(eyes, draft="A blue car stands here. <p>A lamp</p>[7] too. There is a wall.")
+    claims = [text.partition('"')[2].partition('"')[0] for text in eyes.asked]
+    assert claims == ["A blue car", "a wall"]
+    assert eyes.asked[0] == (
+        'Look at the picture. Somebody says of it: "A blue car".\n'
+        "Does the picture show that? Answer with yes or no."
+    )
+
+
+def test_what_the_witness_denies_fails_and_is_mended() -> None:
+    found, model = witnessed(Eyes(), GOOD, draft=f"{GOOD} A wall is there.")
+    assert '- "A wall": the picture does not show it' in model.turns[0]
+    assert found.answer == GOOD
+    assert found.review is not None and found.review.verified
+    assert found.review.mended == ('"A wall": the picture does not show it',)
+
+
+def test_what_the_witness_affirms_is_left_alone() -> None:
+    found, model = witnessed(Eyes(sees=("blue", "wall")), draft="A blue car and a wall.")
+    assert model.turns == []
+    assert found.review is not None
+    # The wall is known of by the witness alone; object and witness disagree about the car.
+    assert (found.review.failed, found.review.unchecked, found.review.verified) == ((), 1, True)
+    assert found.review.seen == ('"A blue car": yes', '"a wall": yes')
+
+
+def test_an_answer_that_is_neither_changes_nothing() -> None:
+    found, _ = witnessed(Eyes(says="Perhaps."), draft="A blue car and a wall.")
+    assert found.review is not None
+    assert found.review.failed == ('"A blue car": [0] car is red',)
+    assert found.review.unchecked == 1
+    assert found.review.seen == ('"A blue car": unclear', '"a wall": unclear')
+
+
+def test_a_draft_whose_claims_all_hold_needs_no_witness() -> None:
+    eyes = Eyes()
+    found, _ = witnessed(eyes, draft=GOOD)
+    assert eyes.asked == []
+    assert found.review is not None and found.review.seen == ()

@@ -1,18 +1,19 @@
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from grand_pipeline.columns import CAPTIONS, PHRASE_BOXES, PHRASES, Column
 from grand_pipeline.errors import SettingsError
 from grand_pipeline.types import Phrase
-from stages import grounders, kosmos, vlm
+from stages import vlm
 from stages.kosmos import Kosmos, placed_boxes
 from stages.level2.phrase_grounding import PhraseGrounding
 from stages.vlm import Locating, Writing
 from tests.tiny.checkpoints import checkpoint
-from tests.tiny.records import ODD_SIZES, inside, record
+from tests.tiny.records import record
 from tests.tiny.vlms import QUERIES, kosmos2
 
 
@@ -87,24 +88,22 @@ def test_texts_without_boxes(text: str) -> None:
     assert placed_boxes(text, 4, (40, 80)).shape == (0, 4)
 
 
-def test_marks_and_places_are_no_part_of_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+@dataclass(frozen=True)
+class Saying(Kosmos):
+    """Says what it is told to, and notes what it is asked."""
+
+    said: tuple[str, ...] = ()
+    asked: list[str] = field(default_factory=list)
+
+    def _write(self, images: Sequence[Any], prompts: list[str], writing: Writing) -> list[str]:
+        self.asked.extend(prompts)
+        return list(self.said)
+
+
+def test_marks_and_places_are_no_part_of_a_text() -> None:
     said = "a<phrase> red cat</phrase><object><patch_index_0000><patch_index_0010></object> on"
-    monkeypatch.setattr(Kosmos, "_write", lambda *_: [f"{said} <phrase> it</phrase><object><patch"])
-    assert Kosmos(None, None).ask([], [], Writing()) == ["a red cat on it"]
-
-
-@pytest.mark.parametrize("prompt", ["phrase", "caption"])
-def test_grounding_of_odd_images_and_of_nothing(prompt: str) -> None:
-    model = kosmos.load_grounder(checkpoint(kosmos2), "cpu", grounders.Options(prompt=prompt))
-    sizes = [(40, 60), *ODD_SIZES]
-    images = [record(size).image for size in sizes]
-    captions = ["a cat and a dog"] * len(sizes)
-    found = model.ground(images, sizes, captions, [[(0, 5), (10, 15)]] * len(sizes))
-    for size, phrases in zip(sizes, found, strict=True):
-        assert len(phrases) == 2
-        assert all(inside(box, size) for one in phrases for box in one.boxes)
-    assert model.ground([], [], [], []) == []
-    assert model.ground([Image.new("RGB", (9, 9))], [(9, 9)], ["a cat"], [[]]) == [[]]
+    model = Saying(None, None, said=(f"{said} <phrase> it</phrase><object><patch",))
+    assert model.ask([], [], Writing()) == ["a red cat on it"]
 
 
 @pytest.mark.parametrize("prompt", ["phrase", "caption"])
@@ -112,17 +111,13 @@ def test_phrases_are_grounded_through_the_stage(prompt: Any) -> None:
     phrases = (Phrase("c", "a cat", "cat", 0, 5), Phrase("c", "a dog", "dog", 10, 15))
     values: dict[Column[Any], Any] = {CAPTIONS.of("c"): "a cat and a dog", PHRASES: phrases}
     stage = PhraseGrounding(source="s", model=checkpoint(kosmos2), prompt=prompt)
-    model = stage.load("cpu")
-    asked: list[str] = []
-
-    def write(images: Any, prompts: list[str], _: Writing) -> list[str]:
-        asked.extend(prompts)
-        return ["<object><patch_index_0000><patch_index_0015></object>", " and nothing"]
-
-    object.__setattr__(model, "_write", write)
+    said = ("<object><patch_index_0000><patch_index_0015></object>", " and nothing")
+    loaded = stage.load("cpu")
+    assert isinstance(loaded, Kosmos)
+    model = Saying(loaded.model, loaded.processor, loaded.alone, said=said)
     (row,) = stage.annotate(model, [record((40, 60), values)])
     found = row[PHRASE_BOXES.of("s")]
     assert [(box.text, box.score) for box in found] == [("a cat", None)]
     assert found[0].box == pytest.approx((7.5, 5.0, 52.5, 35.0))
     before = " a cat and" if prompt == "caption" else ""
-    assert asked[1] == f"<grounding>{before}<phrase> a dog</phrase>"
+    assert model.asked[1] == f"<grounding>{before}<phrase> a dog</phrase>"

@@ -23,7 +23,7 @@ from grand_pipeline import geometry
 from grand_pipeline.columns import Column
 from grand_pipeline.generation import Generation
 from grand_pipeline.record import Record
-from grand_pipeline.stage import Stage
+from grand_pipeline.stage import Failed, Stage
 from grand_pipeline.types import (
     AssignedLabel,
     Attribute,
@@ -124,6 +124,7 @@ def chain(values: Values) -> Values:
 
 def row(stage: Stage[None], values: Values) -> Values:
     (found,) = stage.annotate(None, [record(values)])
+    assert not isinstance(found, Failed)
     return dict(found)
 
 
@@ -167,7 +168,7 @@ def test_images_do_not_influence_each_other(many: list[Values], seed: int) -> No
         together = stage.annotate(None, [record(known[i]) for i in order])
         assert len(together) == len(many)
         for index, found in zip(order, together, strict=True):
-            assert dict(found) == row(stage, known[index])
+            assert found == row(stage, known[index])
 
 
 @SETTINGS

@@ -64,16 +64,6 @@ def test_the_swin_agrees_with_windows_taken_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
-def test_a_batch_is_its_images_one_by_one(kind: str) -> None:
-    model = ram.load(tiny.checkpoint(kind), "cpu")
-    images = [record(size, seed=n).image for n, size in enumerate((*SIZES, (7, 7)))]
-    assert len(images) == 8
-    apart = np.concatenate([model.chances([image]) for image in images])
-    assert model.chances(images) == pytest.approx(apart, abs=1e-6)
-    assert model.chances([]).shape == (0, len(tiny.TAGS))
-
-
-@pytest.mark.parametrize("kind", tiny.KINDS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_says_nearly_the_same(kind: str, dtype: str) -> None:
     images = [record(size, seed=n).image for n, size in enumerate(SIZES)]
@@ -81,12 +71,6 @@ def test_half_precision_says_nearly_the_same(kind: str, dtype: str) -> None:
     half = ram.load(tiny.checkpoint(kind), "cpu", dtype).chances(images)
     assert half.dtype == np.float32
     assert half == pytest.approx(full, abs=0.05)
-
-
-def test_grey_images_are_taken() -> None:
-    model = ram.load(tiny.checkpoint("ram"), "cpu")
-    grey = Image.new("L", (30, 20), 100)
-    assert model.chances([grey]) == pytest.approx(model.chances([grey.convert("RGB")]))
 
 
 @pytest.mark.parametrize("kind", PUBLISHED)

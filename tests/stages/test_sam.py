@@ -7,43 +7,15 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from grand_pipeline.errors import SettingsError
-from grand_pipeline.types import Size
 from stages import hub, sam
 from tests.tiny import checkpoints
 from tests.tiny.masks import SEGMENTERS, segmenter
-from tests.tiny.records import ODD_SIZES, record
+from tests.tiny.records import record
 
 BOXES = np.array([[5, 5, 30, 30], [0, 0, 60, 40], [50, 30, 60, 40]], np.float32)
 POINTS = np.array([[3, 4], [39, 29]], np.float32)
-
-
-@pytest.mark.parametrize("size", [*ODD_SIZES, (3000, 4000)])
-@pytest.mark.parametrize("name", SEGMENTERS)
-def test_images_of_any_size_get_masks_of_their_size(name: str, size: Size) -> None:
-    model = segmenter(name)
-    image = Image.new("RGB", size[::-1], (90, 90, 90))
-    (embedded,) = model.embed([image], [size])
-    box = np.array([[0, 0, size[1], size[0]]], np.float32)
-    logits, scores = model.by_boxes(embedded, box, per_call=8)
-    (mask,) = model.full(embedded, logits)
-    assert mask.shape == size and mask.dtype == bool
-    assert min(model.cut(embedded, logits).shape[-2:]) >= 1
-    assert scores.shape == (1,) and 0 <= scores[0] <= 1
-
-
-@pytest.mark.parametrize("name", SEGMENTERS)
-def test_a_batch_of_eight_equals_single_images(name: str) -> None:
-    model = segmenter(name)
-    sizes = [(40, 60), (60, 40)] * 4
-    images = [record(size, seed=n).image for n, size in enumerate(sizes)]
-    for image, size, one in zip(images, sizes, model.embed(images, sizes), strict=True):
-        (alone,) = model.embed([image], [size])
-        assert one.inner == alone.inner and one.size == size
-        for together, apart in zip(one.features, alone.features, strict=True):
-            assert torch.allclose(together, apart, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)

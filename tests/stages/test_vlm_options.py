@@ -1,6 +1,8 @@
 import pytest
 
-from stages.vlm_options import chosen, listed
+from grand_pipeline.errors import SettingsError
+from stages.vlm_options import agreed as read_agreed
+from stages.vlm_options import chosen, listed, question
 
 PLACES = ("Urban", "Rural", "Natural landscape")
 
@@ -38,3 +40,26 @@ def test_a_name_inside_a_longer_one_does_not_count() -> None:
     options = ("Road", "Road side", "Port and harbor")
     assert chosen("a road side", options) == 1
     assert chosen("Port_and-harbor", options) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "agreed"),
+    [
+        ("Yes", True),
+        ("yes, it does.", True),
+        ('"No."', False),
+        ("NO", False),
+        ("Nothing", None),
+        ("I see no car", None),
+        ("", None),
+    ],
+)
+def test_yes_and_no_are_read_where_an_answer_begins_so(answer: str, agreed: bool | None) -> None:
+    assert read_agreed(answer) is agreed
+
+
+def test_a_question_is_one_turn() -> None:
+    asked = question("feedback/witness", claim="a car")
+    assert '"a car"' in asked
+    with pytest.raises(SettingsError, match="asked in one turn"):
+        question("context/default", graph="g")

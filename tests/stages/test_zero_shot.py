@@ -2,16 +2,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from stages import hub, zero_shot
 from stages.zero_shot import ZeroShot
 from tests.tiny.checkpoints import Builder, checkpoint, clip, siglip
-from tests.tiny.records import ODD_SIZES, record
+from tests.tiny.records import record
 from tests.tiny.towers import LENGTH, siglip2, siglip2_naflex
 
 TEXTS = ["a photo of a cat", "a dog", "grass"]
@@ -56,18 +54,6 @@ def test_two_towers_agree_with_the_joint_model(build: Builder) -> None:
     ours = model.logits(model.images([image]), model.texts(TEXTS))
     assert torch.allclose(ours, joint, atol=1e-4)
     assert model.sigmoid is (build is not clip)
-
-
-@pytest.mark.parametrize("build", BUILDERS)
-def test_batch_equals_single_and_odd_sizes_are_taken(build: Builder) -> None:
-    model = zero_shot.load(checkpoint(build), "cpu")
-    images = [record(size, seed=i).image for i, size in enumerate(((40, 60), *ODD_SIZES))]
-    images += [Image.fromarray(np.zeros((900, 1300, 3), np.uint8)), Image.new("RGB", (8, 8))]
-    together = model.images(images)
-    apart = torch.cat([model.images([image]) for image in images])
-    assert len(images) == 8
-    assert torch.allclose(together, apart, atol=1e-5)
-    assert torch.allclose(together.norm(dim=-1), torch.ones(len(images)), atol=1e-5)
 
 
 @pytest.mark.parametrize("build", BUILDERS)

@@ -9,8 +9,7 @@ from torch import Tensor
 from grand_pipeline.columns import ATTRIBUTES, INSTANCES
 from grand_pipeline.types import Attribute
 from stages.level1.attributes import Attributes
-from tests.tiny.checkpoints import checkpoint, siglip
-from tests.tiny.records import ODD_SIZES, instance, record
+from tests.tiny.records import instance, record
 
 
 class Sure:
@@ -78,18 +77,3 @@ def test_words_inside_the_label_are_not_said_twice() -> None:
 def test_template_with_other_places_is_refused(template: str) -> None:
     with pytest.raises(ValueError, match="must hold"):
         Attributes(source="s", template=template)
-
-
-def test_real_model_on_images_of_any_size_and_without_objects() -> None:
-    stage = Attributes(source="s", model=checkpoint(siglip), threshold=0.0, margin=0.1)
-    model = stage.load("cpu")
-    records = [
-        record(size, {INSTANCES: (instance(1, (0.0, 0.0, float(size[1]), float(size[0]))),)})
-        for size in ((40, 60), *ODD_SIZES)
-    ]
-    empty = record(values={INSTANCES: ()})
-    rows = stage.annotate(model, [empty, *records])
-    assert rows[0][COLUMN] == () and stage.annotate(model, [empty])[0][COLUMN] == ()
-    for row, one in zip(rows[1:], records, strict=True):
-        assert row == stage.annotate(model, [one])[0]
-        assert [a.object_id for a in row[COLUMN]] == [1]

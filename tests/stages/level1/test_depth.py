@@ -5,7 +5,6 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from grand_pipeline.columns import DEPTH_MAP
 from grand_pipeline.errors import SettingsError
@@ -23,7 +22,7 @@ from tests.tiny.depth import (
     dpt_swinv2,
     zoedepth,
 )
-from tests.tiny.records import ODD_SIZES, record
+from tests.tiny.records import record
 
 RELATIVE = (dpt, dpt_beit, dpt_swinv2, dpt_hybrid, depth_anything)
 METRIC = (depth_anything_metric, zoedepth)
@@ -32,29 +31,6 @@ BUILDERS = (*RELATIVE, *METRIC)
 
 def maps(stage: Depth, model: DepthModel, *records: Record) -> list[DepthMap]:
     return [row[DEPTH_MAP] for row in stage.annotate(model, records)]
-
-
-@pytest.mark.parametrize("build", BUILDERS)
-def test_maps_of_mixed_sizes_are_finite_and_the_same_in_a_batch(build: Builder) -> None:
-    stage = Depth(model=checkpoint(build))
-    model = stage.load("cpu")
-    sizes = ((40, 60), (40, 60), (60, 40), *ODD_SIZES)
-    records = [record(size, seed=i) for i, size in enumerate(sizes)]
-    for found, one in zip(maps(stage, model, *records), records, strict=True):
-        depth, (alone,) = found.array(), maps(stage, model, one)
-        assert np.isfinite(depth).all() and depth.shape == found.grid
-        assert depth.max() > 0
-        assert np.allclose(depth, alone.array(), atol=2e-3 * float(np.abs(depth).max()))
-
-
-@pytest.mark.parametrize("build", BUILDERS)
-def test_grey_and_huge_images(build: Builder) -> None:
-    stage = Depth(model=checkpoint(build))
-    model = stage.load("cpu")
-    for size in ((40, 60), (3000, 4000)):
-        image = Image.new("RGB", size[::-1], (90, 90, 90))
-        (found,) = model.predict([image])
-        assert np.isfinite(found).all() and max(found.shape) < 1000
 
 
 @pytest.mark.parametrize("dtype", [d for d in get_args(Dtype) if d != "float32"])

@@ -205,14 +205,3 @@ def test_batch_of_empty_and_full_images() -> None:
     records = [record(SIZE, {INSTANCES: found}) for found in ((), OBJECTS, ())]
     rows = stage.annotate(stage.load("cpu"), records)
     assert [len(row[MASKS]) for row in rows] == [0, 3, 0]
-
-
-@pytest.mark.parametrize("name", SEGMENTERS)
-def test_a_batch_of_eight_masks_what_single_images_do(name: str) -> None:
-    stage = Masks(match_segments=False, match_detections=False)
-    records = [record(SIZE, {INSTANCES: OBJECTS}, seed=n) for n in range(8)]
-    model = segmenter(name)
-    for row, one in zip(stage.annotate(model, records), records, strict=True):
-        for together, apart in zip(row[MASKS], masks(stage, model, one), strict=True):
-            assert geometry.rle_iou([together.mask], [apart.mask])[0, 0] > 0.95
-            assert together.score == pytest.approx(apart.score, abs=1e-4)

@@ -16,7 +16,7 @@ from stages.detector import Scored
 from stages.level1.open_detection import OpenDetection
 from stages.texts import distinct
 from tests.fakes import make_run
-from tests.tiny.checkpoints import Builder, checkpoint, owl_vit, owlv2
+from tests.tiny.checkpoints import Builder, checkpoint
 from tests.tiny.detectors import grounding_dino, mm_grounding_dino
 from tests.tiny.records import ODD_SIZES, inside, record
 
@@ -112,23 +112,6 @@ def test_nothing_to_look_for_is_refused() -> None:
         OpenDetection(source="s")
 
 
-@pytest.mark.parametrize("build", [owl_vit, owlv2])
-def test_real_models_give_boxes_inside_images_of_any_size(build: Builder) -> None:
-    stage = OpenDetection(
-        source="s", queries=("cat", "dog"), model=checkpoint(build), threshold=0.0, nms=0.5
-    )
-    model = stage.load("cpu")
-    sizes = ((40, 60), *(size for size in ODD_SIZES if max(size) < 1000 or build is owl_vit))
-    records = [record(size, seed=i) for i, size in enumerate(sizes)]
-    rows = stage.annotate(model, records)
-    assert rows[0][DETECTIONS.of("s")]
-    for row, one in zip(rows, records, strict=True):
-        (alone,) = stage.annotate(model, [one])
-        found = row[DETECTIONS.of("s")]
-        assert all(inside(d.box, one.size) for d in found)
-        assert [d.label for d in found] == [d.label for d in alone[DETECTIONS.of("s")]]
-
-
 def test_groups_of_the_queries_are_kept_beside_the_detections() -> None:
     stage = OpenDetection(source="s", queries=("cat", "dog"))
     (row,) = stage.annotate(FixedBoxes(groups=(1, 1)), [record()])  # type: ignore[arg-type]  # a fake
@@ -163,21 +146,6 @@ def test_grounding_dino_takes_a_longer_list_than_it_reads_at_once(build: Builder
     strict = OpenDetection(source="s", queries=labels, model=checkpoint(build), threshold=1.1)
     (row,) = strict.annotate(strict.load("cpu"), records[:1])
     assert row[DETECTIONS.of("s")] == () and row[QUERY_GROUPS.of("s")]
-
-
-@pytest.mark.parametrize("build", [owl_vit, grounding_dino])
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision(build: Builder, dtype: str) -> None:
-    stage = OpenDetection(
-        source="s",
-        queries=("cat", "dog"),
-        model=checkpoint(build),
-        threshold=0.0,
-        dtype=dtype,  # type: ignore[arg-type]  # one of the names it takes
-    )
-    (row,) = stage.annotate(stage.load("cpu"), [record()])
-    assert row[DETECTIONS.of("s")]
-    assert all(inside(d.box, (40, 60)) for d in row[DETECTIONS.of("s")])
 
 
 def test_a_fragment_tells_which_words_shared_a_prompt(tmp_path: Path) -> None:

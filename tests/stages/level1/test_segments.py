@@ -91,13 +91,6 @@ def test_covered_points_are_left_out(model: Sam) -> None:
     assert sum(seen) == 16
 
 
-def test_batch_equals_single(model: Sam) -> None:
-    records = [record((40, 60), seed=1), record((30, 20), seed=2)]
-    for row, one in zip(stage().annotate(model, records), records, strict=True):
-        (alone,) = stage().annotate(model, [one])
-        assert len(row[SEGMENTS]) == len(alone[SEGMENTS])
-
-
 def test_grid_covers_the_unit_square_evenly() -> None:
     assert grid(2).tolist() == [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
 
@@ -127,22 +120,6 @@ def test_every_model_of_the_family_finds_masks_in_images_of_any_size(name: str, 
     for segment in found:
         assert segment.mask.size == size
         assert segment.box == geometry.rle_box(segment.mask) and inside(segment.box, size)
-
-
-@pytest.mark.parametrize("name", SEGMENTERS)
-def test_nothing_good_enough_is_no_mask(name: str) -> None:
-    assert segments(stage(predicted_iou=1.1), segmenter(name)) == ()
-
-
-@pytest.mark.parametrize("name", SEGMENTERS)
-def test_a_batch_of_eight_finds_what_single_images_do(name: str) -> None:
-    records = [record((40, 60), seed=n) for n in range(8)]
-    model = segmenter(name)
-    for row, one in zip(stage().annotate(model, records), records, strict=True):
-        (alone,) = stage().annotate(model, [one])
-        pairs = list(zip(row[SEGMENTS], alone[SEGMENTS], strict=True))
-        overlaps = [geometry.rle_iou([a.mask], [b.mask])[0, 0] for a, b in pairs]
-        assert min(overlaps) > 0.95
 
 
 def test_the_encoder_s_number_format_is_an_option() -> None:

@@ -15,7 +15,7 @@ from stages.ram import Tagger
 from stages.ram_layout import Design
 from tests.tiny import ram
 from tests.tiny.checkpoints import Builder, checkpoint, clip, siglip
-from tests.tiny.records import ODD_SIZES, record
+from tests.tiny.records import record
 from tests.tiny.towers import siglip2, siglip2_naflex
 
 WORDS = ("cat", "dog", "umbrella")
@@ -97,21 +97,6 @@ def test_a_tagger_gives_what_is_above_its_thresholds() -> None:
     assert names(Tags(source="s", vocabulary=words, threshold=1.0), model) == []
 
 
-@pytest.mark.parametrize("kind", ram.KINDS)
-def test_published_taggers_run_from_end_to_end(kind: str) -> None:
-    stage = Tags(source="s", vocabulary=ram.TAGS, model=ram.checkpoint(kind), threshold=0.0)
-    model = stage.load("cpu")
-    records = [record(size, seed=i) for i, size in enumerate(((40, 60), *ODD_SIZES, (900, 1300)))]
-    for together, one in zip(stage.annotate(model, records), records, strict=True):
-        (alone,) = stage.annotate(model, [one])
-        column = TAGS.of("s")
-        assert {tag.name for tag in together[column]} == set(ram.TAGS)
-        assert [t.score for t in together[column]] == pytest.approx(
-            [t.score for t in alone[column]], abs=1e-5
-        )
-    assert stage.annotate(model, []) == []
-
-
 def test_a_tagger_needs_its_own_list() -> None:
     stage = Tags(source="s", vocabulary=ram.TAGS[:-1], model=ram.checkpoint("ram_plus"))
     with pytest.raises(SettingsError, match=r"'tags\.s': the vocabulary has 5 words, .* 6 tags"):
@@ -136,21 +121,6 @@ def test_thousands_of_words_are_scored(build: Builder) -> None:
         for tag in short_row[TAGS.of("s")]:
             if build is not clip:  # whose words compete with all the others
                 assert found[tag.name] == pytest.approx(tag.score, abs=1e-5)
-
-
-@pytest.mark.parametrize("build", [clip, siglip, siglip2, siglip2_naflex])
-def test_real_models_score_images_of_any_size_alike_in_and_out_of_a_batch(build: Builder) -> None:
-    stage = Tags(source="s", vocabulary=WORDS, model=checkpoint(build), threshold=0.0)
-    model = stage.load("cpu")
-    records = [record(size, seed=i) for i, size in enumerate(((40, 60), *ODD_SIZES))]
-    for together, one in zip(stage.annotate(model, records), records, strict=True):
-        (alone,) = stage.annotate(model, [one])
-        column = TAGS.of("s")
-        assert sorted(tag.name for tag in together[column]) == sorted(WORDS)
-        assert [t.score for t in together[column]] == pytest.approx(
-            [t.score for t in alone[column]], abs=1e-5
-        )
-        assert all(tag.source == "s" for tag in together[column])
 
 
 def test_thresholds_have_to_be_as_many_as_words() -> None:

@@ -7,11 +7,8 @@ from torch import Tensor
 
 from grand_pipeline.columns import ASSIGNED, INSTANCES
 from grand_pipeline.types import Instance, Vote
-from stages.hub import Dtype
 from stages.level2.labels import Labels, candidates, support
-from tests.tiny.checkpoints import Builder, checkpoint, clip, siglip
-from tests.tiny.records import ODD_SIZES, instance, record
-from tests.tiny.towers import siglip2, siglip2_naflex
+from tests.tiny.records import instance, record
 
 BOX = (0.0, 0.0, 20.0, 10.0)
 TWO = instance(
@@ -57,24 +54,3 @@ def test_candidates_are_distinct_votes_in_order() -> None:
     assert candidates(TWO) == ("cat", "hot dog")
     assert candidates(NONE) == ("red car",)
     assert support(TWO, "cat") == pytest.approx(1.2)
-
-
-@pytest.mark.parametrize("build", [clip, siglip, siglip2, siglip2_naflex])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_real_model_labels_every_object_alike_in_and_out_of_a_batch(
-    build: Builder, dtype: Dtype
-) -> None:
-    stage = Labels(model=checkpoint(build), dtype=dtype)
-    model = stage.load("cpu")
-    records = [
-        record(size, {INSTANCES: (TWO, ONE)}, seed=i)
-        for i, size in enumerate(((40, 60), *ODD_SIZES))
-    ]
-    empty = record(values={INSTANCES: ()})
-    rows = stage.annotate(model, [*records, empty])
-    assert rows[-1][ASSIGNED] == ()
-    for row, one in zip(rows, records, strict=False):
-        (alone,) = stage.annotate(model, [one])
-        assert [a.label for a in row[ASSIGNED]] == [a.label for a in alone[ASSIGNED]]
-        assert row[ASSIGNED][0].label in candidates(TWO) and row[ASSIGNED][1].score == 1.0
-        assert 0 < row[ASSIGNED][0].score <= 1

@@ -1,22 +1,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from grand_pipeline.columns import CAPTIONS, PHRASE_BOXES, PHRASES
 from grand_pipeline.errors import SettingsError
-from grand_pipeline.types import FloatArray, Phrase, Size
+from grand_pipeline.types import FloatArray, Size
 from stages import grounders
 from stages.grounders import Grounded, Options
-from stages.level2.phrase_grounding import PhraseGrounding
 from stages.mdetr import grounder
 from stages.mdetr.grounder import Mdetr
 from tests.tiny import mdetr as tiny
-from tests.tiny.records import ODD_SIZES, inside, record
+from tests.tiny.records import record
 
 SIZES: tuple[Size, ...] = (
     (40, 60),
@@ -28,7 +25,6 @@ SIZES: tuple[Size, ...] = (
     (40, 60),
     (1, 1),
 )
-Prompt = Literal["caption", "phrase"]
 CAPTION = "A dog, a cat. Two 🐶 and the sky"
 SPANS = ((0, 5), (7, 12), (14, 19), (24, 31))
 
@@ -36,10 +32,6 @@ SPANS = ((0, 5), (7, 12), (14, 19), (24, 31))
 def load(kind: str = "resnet", prompt: str = "caption", dtype: str = "float32") -> Mdetr:
     model = grounder.load(tiny.checkpoint(kind), "cpu", Options(dtype=dtype, prompt=prompt))
     return replace(model, short=64, long=106)
-
-
-def pictures(sizes: Sequence[Size] = SIZES) -> list[Image.Image]:
-    return [record(size, seed=n).image for n, size in enumerate(sizes)]
 
 
 def close(one: Grounded, other: Grounded, scores: float = 1e-5) -> bool:
@@ -83,18 +75,6 @@ def test_a_phrase_by_itself_gets_what_is_left_by_nothing(kind: str) -> None:
         assert one.scores == pytest.approx(1 - expected(kind, image, ids)[1][:, -1], abs=1e-5)
 
 
-@pytest.mark.parametrize("prompt", ["caption", "phrase"])
-@pytest.mark.parametrize("kind", tiny.KINDS)
-def test_a_batch_is_its_images_one_by_one(kind: str, prompt: str) -> None:
-    model, images = load(kind, prompt), pictures()
-    spans = [SPANS[: 1 + n % 4] for n in range(len(images))]
-    together = model.ground(images, SIZES, [CAPTION] * 8, spans)
-    for n, found in enumerate(together):
-        (alone,) = model.ground(images[n : n + 1], SIZES[n : n + 1], [CAPTION], spans[n : n + 1])
-        assert len(found) == len(alone) == len(spans[n])
-        assert all(close(*pair) for pair in zip(found, alone, strict=True))
-
-
 def test_several_captions_of_an_image_do_not_touch_each_other() -> None:
     model, image = load(), record().image
     captions = [CAPTION, "a cat", "the sky " * 30]
@@ -104,24 +84,6 @@ def test_several_captions_of_an_image_do_not_touch_each_other() -> None:
         (alone,) = model.ground([image], [(40, 60)], [caption], [places])
         assert all(close(*pair) for pair in zip(found, alone, strict=True))
     assert all(len(one.boxes) == tiny.QUERIES for one in together[2]), "both ends are asked for"
-
-
-@pytest.mark.parametrize("kind", tiny.KINDS)
-def test_odd_images_give_boxes_inside(kind: str) -> None:
-    grey = [
-        Image.new("L", (60, 40), 128),
-        Image.new("RGB", (9, 4000)),
-        Image.new("RGB", (3000, 2500)),
-    ]
-    images = [*pictures(ODD_SIZES), *grey]
-    sizes = [(image.height, image.width) for image in images]
-    found = load(kind).ground(images, sizes, [CAPTION] * len(images), [SPANS] * len(images))
-    for image, some in zip(images, found, strict=True):
-        for one in some:
-            assert one.scores is not None
-            assert np.isfinite(one.scores).all() and len(one.boxes) == tiny.QUERIES
-            assert (one.boxes >= 0).all()
-            assert (one.boxes <= [image.width, image.height] * 2).all()
 
 
 @pytest.mark.parametrize(
@@ -152,37 +114,6 @@ def test_nothing_asked_is_nothing_found_and_low_scores_are_left_out() -> None:
     least = float(np.median(np.asarray(all_of_it[0].scores)))
     (some,) = replace(model, least=least).ground([image], [(40, 60)], [CAPTION], [SPANS])
     assert 0 < len(some[0].boxes) < tiny.QUERIES
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_gives_sane_numbers(dtype: str) -> None:
-    images = pictures(((40, 60), (60, 40)))
-    args = (images, [(40, 60), (60, 40)], [CAPTION] * 2, [SPANS] * 2)
-    for some, others in zip(load(dtype=dtype).ground(*args), load().ground(*args), strict=True):
-        for one, other in zip(some, others, strict=True):
-            assert one.scores is not None and one.scores.dtype == one.boxes.dtype == np.float32
-            assert close(replace(one, boxes=other.boxes), other, 0.1)
-
-
-@pytest.mark.parametrize("prompt", ["caption", "phrase"])
-@pytest.mark.parametrize("kind", tiny.KINDS)
-def test_the_stage_grounds_phrases_with_a_published_file(kind: str, prompt: Prompt) -> None:
-    stage = PhraseGrounding(
-        source="mdetr",
-        model=tiny.checkpoint(kind),
-        prompt=prompt,
-        threshold=0.0,
-    )
-    loaded = stage.load("cpu")
-    assert isinstance(loaded, Mdetr) and loaded.alone == (prompt == "phrase")
-    model = replace(loaded, short=64, long=106)
-    phrases = tuple(Phrase("c", CAPTION[a:b], CAPTION[a:b].split()[-1], a, b) for a, b in SPANS)
-    values: dict[Any, Any] = {PHRASES: phrases, CAPTIONS.of("c"): CAPTION}
-    rows = stage.annotate(model, [record(size, values) for size in SIZES])
-    for row, size in zip(rows, SIZES, strict=True):
-        boxes = row[PHRASE_BOXES.of("mdetr")]
-        assert all(inside(box.box, size) and 0 <= box.score <= 1 for box in boxes)
-    assert {box.text for box in rows[0][PHRASE_BOXES.of("mdetr")]} == {p.text for p in phrases}
 
 
 def test_a_missing_file_is_one_clear_line() -> None:
