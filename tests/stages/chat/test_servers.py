@@ -3,7 +3,7 @@
     GRAND_SERVE_ENV=DIR pytest -m server tests/stages/chat    # pip install 'transformers[serving]'
     GRAND_VLLM_ENV=DIR pytest -m vllm tests/stages/chat       # grand models vllm-env DIR --cpu
 
-An environment made for vLLM has what `transformers serve` needs, so it can be both.
+An environment made for vLLM can be both, once `accelerate` is installed there.
 """
 
 from __future__ import annotations
