@@ -54,7 +54,13 @@ def failure(status: int, message: str = "", **headers: str) -> Reply:
 
 def echo(asked: Mapping[str, Any], times: int) -> Reply:
     """The last line of the question."""
-    return completion(str(asked["messages"][-1]["content"]).rpartition("\n")[2])
+    return completion(question(asked).rpartition("\n")[2])
+
+
+def question(asked: Mapping[str, Any]) -> str:
+    """The words of the last turn, which may have a picture beside them."""
+    said = asked["messages"][-1]["content"]
+    return said if isinstance(said, str) else "".join(part.get("text", "") for part in said)
 
 
 def duration(question: str, seconds: float) -> float:
@@ -173,7 +179,7 @@ class FakeServer:
                 self.headers.append(head)
                 key = json.dumps(asked["messages"])
                 times, self._times[key] = self._times[key], self._times[key] + 1
-            await asyncio.sleep(duration(asked["messages"][-1]["content"], self.seconds))
+            await asyncio.sleep(duration(question(asked), self.seconds))
             self._now -= 1
         return self.rule(asked, times)
 

@@ -1,8 +1,9 @@
 """Vision-language models that write text about an image. What they have in common.
 
-A new kind needs one module with a class that keeps to `Vlm`, a function that loads it, and a line
-in `BACKENDS`. Architectures of transformers that are not listed are taken for chat models, which
-most new ones are.
+Stages ask them by `ask_all` and `choose_all`, wherever they run: in this process, or behind a
+server (`vlm_served`). A new kind needs one module with a class that keeps to `Vlm`, a function that
+loads it, and a line in `BACKENDS`. Architectures of transformers that are not listed are taken for
+chat models, which most new ones are.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from grand_pipeline import weights
 from grand_pipeline.errors import SettingsError, suggest
+from grand_pipeline.record import Record
 from grand_pipeline.types import Box
 from stages import device, hub
+from stages.chat import LENGTH, STOP, Answer
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Task = Literal["description", "category"]
+
+QUOTED = 200
+"""Characters of an unusable answer that are quoted."""
 
 BACKENDS: Mapping[str, str] = {
     "blip": "stages.vlm_captioners:load_blip",
@@ -110,6 +117,26 @@ class Choosing(Vlm, Protocol):
         ...
 
 
+@runtime_checkable
+class Remote(Protocol):
+    """A model behind a server. It takes any number of questions, bounds by itself how many are
+    under way, and each fails alone."""
+
+    @property
+    def answers(self) -> bool:
+        """As `Vlm.answers`."""
+
+    def told(self, questions: Sequence[Question], writing: Writing) -> list[Answer]:
+        """One answer per question, in order; one that failed is empty and says why."""
+        ...
+
+    def chosen(
+        self, questions: Sequence[Question], words: Sequence[Sequence[str]]
+    ) -> list[int | None]:
+        """As `choose_all`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Question:
     """A prompt about an image, which is opened or cut out only when its turn comes."""
@@ -118,14 +145,51 @@ class Question:
     prompt: str | None
 
 
-def ask_all(model: Vlm, questions: Sequence[Question], writing: Writing, at_once: int) -> list[str]:
-    """The answer to every question, `at_once` at a time, or fewer where memory is full."""
+def views(model: object, records: Sequence[Record]) -> list[Callable[[], Image]]:
+    """How the image of every record is opened when its turn comes.
+
+    A server is asked about whole shards, which do not fit into memory decoded. So there only the
+    last image is kept: questions are made one after the other, those about one image together.
+    """
+    if not isinstance(model, Remote):
+        return [partial(getattr, record, "image") for record in records]
+    last = lru_cache(maxsize=1)(lambda n: records[n].open_image())
+    return [partial(last, n) for n in range(len(records))]
+
+
+def ask_all(
+    model: Vlm | Remote, questions: Sequence[Question], writing: Writing, at_once: int
+) -> list[Answer]:
+    """The answer to every question: `at_once` at a time, or fewer where memory is full; of a
+    server as many as it is said to take."""
+    if isinstance(model, Remote):
+        return model.told(questions, writing)
 
     def asked(part: Sequence[Question]) -> list[str]:
         images = [question.image() for question in part]
         return model.ask(images, [question.prompt for question in part], writing)
 
-    return device.in_parts(questions, at_once, asked)
+    return [Answer(text, STOP) for text in device.in_parts(questions, at_once, asked)]
+
+
+def choose_all(
+    model: Choosing | Remote, questions: Sequence[Question], words: Sequence[Sequence[str]]
+) -> list[int | None]:
+    """Per question the place, among its `words`, of the likeliest answer; None where there is none
+    to be had."""
+    if isinstance(model, Remote):
+        return model.chosen(questions, words)
+    asked = zip(questions, words, strict=True)
+    return [model.likeliest([one.image()], [one.prompt or ""], [some])[0] for one, some in asked]
+
+
+def fault(answer: Answer) -> str | None:
+    """Why an answer is none, or None. One that was cut short is one: `max_new_tokens` is how much
+    is wanted."""
+    if answer.finish_reason in (STOP, LENGTH):
+        return None
+    said = f". Its answer: {answer.text[:QUOTED]}" if answer.text else ""
+    return f"the model gave no usable answer: {answer.finish_reason}{said}"
 
 
 def is_vlm(model: str) -> bool:

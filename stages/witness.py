@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from grand_pipeline.claims import Claim
 from grand_pipeline.errors import SettingsError
-from stages import hub, vlm, vlm_options
-from stages.vlm import Options, Question, Vlm, Writing
+from stages import vlm, vlm_options, vlm_served
+from stages.chat import Answer
+from stages.vlm import Question, Remote, Vlm, Writing
+from stages.vlm_served import Looking
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,15 +28,15 @@ _AT_ONCE = 16
 class Witness:
     """A loaded model and the name of the prompt with its question, whose field is `claim`."""
 
-    model: Vlm
+    model: Vlm | Remote
     prompt: str
 
     def heard(self, image: Callable[[], Image], claims: Sequence[Claim]) -> tuple[Claim, ...]:
         """The claims with what the witness says of those that do not hold for sure.
 
         What the objects say nothing of holds or fails as the witness says. Where they contradict a
-        claim and the witness affirms it, nothing is known. An answer that is neither yes nor no
-        changes nothing. What references point at can not be asked about.
+        claim and the witness affirms it, nothing is known. An answer that is neither yes nor no,
+        or none, changes nothing. What references point at can not be asked about.
         """
         asked = {c.text for c in claims if not c.holds and c.kind != "reference"}
         words = sorted(asked)
@@ -51,21 +53,23 @@ class Witness:
         )
 
 
-def load(model: str, prompt: str, device: str, dtype: hub.Dtype) -> Witness:
-    """The witness `model`. Raises SettingsError for one that answers no questions, and for a
-    prompt that is more than one question about a claim."""
+def load(options: Looking, prompt: str, device: str) -> Witness:
+    """The witness of the options. Raises SettingsError for one that answers no questions, and for
+    a prompt that is more than one question about a claim."""
     vlm_options.question(prompt, claim="")
-    live = vlm.load(model, device, Options(dtype))
+    live = vlm_served.live(options, device)
     if not live.answers:
         raise SettingsError(
-            f"model '{model}' (option witness) answers no questions; name a chat model that sees, "
-            "such as llava-hf/llava-1.5-7b-hf"
+            f"model '{options.model}' (option witness) answers no questions; name a chat model "
+            "that sees, such as llava-hf/llava-1.5-7b-hf"
         )
     return Witness(live, prompt)
 
 
-def _said(answer: str) -> str:
-    agreed = vlm_options.agreed(answer)
+def _said(answer: Answer) -> str:
+    if (fault := vlm.fault(answer)) is not None:
+        return f"{UNCLEAR} ({fault})"
+    agreed = vlm_options.agreed(answer.text)
     return UNCLEAR if agreed is None else YES if agreed else NO
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stages.chat.ask import Effort, asking, describe
 from stages.chat.dialog import Dialog, Request, hold
-from stages.chat.endpoint import EndpointChat, Server
+from stages.chat.endpoint import EndpointChat
 from stages.chat.finish import judged
 from stages.chat.interface import (
     GREEDY,
@@ -17,16 +17,16 @@ from stages.chat.interface import (
 )
 from stages.chat.local import TransformersChat, load
 from stages.chat.options import (
-    OPERATIONAL,
     Asking,
     effort,
     live,
     models,
     questions,
     row,
-    served,
     told,
 )
+from stages.chat.server import Server
+from stages.chat.serving import OPERATIONAL, Serving, served
 
 __all__ = [
     "GREEDY",
@@ -43,6 +43,7 @@ __all__ = [
     "EndpointChat",
     "Request",
     "Server",
+    "Serving",
     "TransformersChat",
     "asking",
     "describe",

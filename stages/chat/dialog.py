@@ -18,11 +18,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Request:
-    """One question to a model: the chat so far, the longest answer in tokens, how it is chosen."""
+    """One question to a model: the chat so far, the longest answer in tokens, how it is chosen.
+
+    `picture` is what the last turn is about, as the address of an image (here a `data:` URI); only
+    servers are asked such questions.
+    """
 
     messages: Sequence[Message]
     max_new_tokens: int
     decoding: Decoding = GREEDY
+    picture: str = ""
 
 
 @dataclass(frozen=True)

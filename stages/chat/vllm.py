@@ -24,7 +24,7 @@ from pathlib import Path
 
 from grand_pipeline import vllm_env, weights
 from grand_pipeline.errors import WorkerError
-from stages.chat.endpoint import ServerEnded
+from stages.chat.server import ServerEnded
 
 KEEPER = Path(__file__).with_name("keeper.py")
 _ERRORS, _LINES, _LINE = 4, 12, 400

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from grand_pipeline.columns import ATTRIBUTES, INSTANCES
 from grand_pipeline.errors import SettingsError
 from grand_pipeline.record import Record
-from grand_pipeline.stage import Questions, Reads, Row, Stage, Writes
+from grand_pipeline.stage import Failed, Questions, Reads, Row, Stage, Writes
 from grand_pipeline.types import Attribute, Box, Instance, Size
-from stages import hub, vlm
+from stages import vlm, vlm_served
+from stages.chat import OPERATIONAL, served
 from stages.crops import crop
 from stages.texts import plain, tidy
-from stages.vlm import Locating, Options, Question, Task, Vlm, Writing
+from stages.vlm import Locating, Question, Remote, Task, Vlm, Writing
+from stages.vlm_served import Looking
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,20 +34,22 @@ QUESTIONS: dict[tuple[str, Task], str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionTexts(Stage[Vlm]):
+class RegionTexts(Stage[Vlm | Remote], Looking):
     """One text per object, as the model wrote it; an object of which nothing is said has none.
 
     Florence-2 and Kosmos-2 read the object's box as location tokens; other models see the object
-    cut out, or the whole image with a red rectangle around it.
+    cut out, or the whole image with a red rectangle around it. Where questions about an image's
+    objects fail, the image is an error row that names them and keeps the other objects' texts.
     """
 
     level: ClassVar[int] = 1
-    operational: ClassVar[frozenset[str]] = Stage.operational | {"at_once"}
+    operational: ClassVar[frozenset[str]] = Stage.operational | OPERATIONAL | {"at_once"}
 
     source: str
     """Name of the model in the column."""
     model: str = "florence-community/Florence-2-large"
-    """Hub id, folder or `embedded:` name of a checkpoint that writes text about an image."""
+    """Hub id, folder or `embedded:` name of a checkpoint that writes text about an image; with
+    `endpoint` the name under which the server knows a chat model that sees."""
     task: Task = "description"
     """"description": what the object looks like; "category": what it is."""
     view: View = "auto"
@@ -66,18 +70,12 @@ class RegionTexts(Stage[Vlm]):
     """Most tokens written."""
     num_beams: int = 1
     """Beams of the search; 1 is greedy."""
-    min_pixels: int | None = None
-    """Models with a token per so many pixels (Qwen): smaller views are enlarged to as many.
-    Unset: what the checkpoint says."""
-    max_pixels: int | None = 1_003_520
-    """Models with a token per so many pixels (Qwen): larger views are shrunk to as many. Unset:
-    what the checkpoint says, which can be 16 million."""
-    dtype: hub.Dtype = "float32"
-    """Numbers the model computes in; "bfloat16" halves its memory."""
     at_once: int = 16
-    """Objects, of all images of a batch, given to the model at once."""
+    """Objects, of all images of a batch, given to a model in this process at once."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        vlm_served.check_greedy(self, self.num_beams)
         if self.prompt is not None and self.prompt.replace("{}", "", 1).count("{}"):
             raise ValueError("option 'prompt' holds `{}` more than once; it stands for the label")
 
@@ -92,6 +90,19 @@ class RegionTexts(Stage[Vlm]):
         return (ATTRIBUTES.of(self.source),)
 
     @property
+    def needs_image(self) -> bool:
+        """Decoded ahead for models in this process; for a server when their turn comes."""
+        return not served(self)
+
+    @property
+    def whole_shards(self) -> bool:
+        return served(self)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return vlm_served.models(self)
+
+    @property
     def questions(self) -> Questions:
         """One about every object."""
         return Questions(
@@ -102,9 +113,9 @@ class RegionTexts(Stage[Vlm]):
             answers=ATTRIBUTES.of(self.source),
         )
 
-    def load(self, device: str) -> Vlm:
+    def load(self, device: str) -> Vlm | Remote:
         """The model. Raises SettingsError when it can not be asked as the options say."""
-        model = vlm.load(self.model, device, Options(self.dtype, self.min_pixels, self.max_pixels))
+        model = vlm_served.live(self, device)
         view = self._view(model)
         if view == "box" and not isinstance(model, Locating):
             raise SettingsError(
@@ -120,7 +131,7 @@ class RegionTexts(Stage[Vlm]):
             model.region_prompt(self.task, (0.0, 0.0, 1.0, 1.0))
         return model
 
-    def annotate(self, model: Vlm, records: Sequence[Record]) -> list[Row]:
+    def annotate(self, model: Vlm | Remote, records: Sequence[Record]) -> list[Row | Failed]:
         """Texts about the objects of every image."""
         asked = [
             (n, instance)
@@ -128,16 +139,28 @@ class RegionTexts(Stage[Vlm]):
             for instance in record[INSTANCES]
             if self._wanted(instance, record.size)
         ]
-        questions = [self._question(model, records[n], instance) for n, instance in asked]
+        seen = vlm.views(model, records)
+        questions = [self._question(model, records[n], seen[n], one) for n, one in asked]
         writing = Writing(self.max_new_tokens, self.num_beams)
-        texts = vlm.ask_all(model, questions, writing, self.at_once) if questions else []
+        answers = vlm.ask_all(model, questions, writing, self.at_once) if questions else []
         found: list[list[Attribute]] = [[] for _ in records]
-        for (n, instance), text in zip(asked, map(tidy, texts), strict=True):
-            if text:
+        faults: list[list[str]] = [[] for _ in records]
+        for (n, instance), answer in zip(asked, answers, strict=True):
+            text, fault = tidy(answer.text), vlm.fault(answer)
+            if fault is not None:
+                faults[n].append(f"object {instance.id}: {fault}")
+            elif text:
                 found[n].append(Attribute(instance.id, self.source, text))
-        return [{ATTRIBUTES.of(self.source): tuple(attributes)} for attributes in found]
+        return [self._row(*pair) for pair in zip(found, faults, strict=True)]
 
-    def _view(self, model: Vlm) -> View:
+    def _row(self, found: Sequence[Attribute], faults: Sequence[str]) -> Row | Failed:
+        row = {ATTRIBUTES.of(self.source): tuple(found)}
+        if not faults:
+            return row
+        more = f"; and {len(faults) - 1} more" if len(faults) > 1 else ""
+        return Failed(f"{faults[0]}{more}", row)
+
+    def _view(self, model: Vlm | Remote) -> View:
         if self.view != "auto":
             return self.view
         return "box" if isinstance(model, Locating) else "crop"
@@ -151,8 +174,14 @@ class RegionTexts(Stage[Vlm]):
             and share >= self.least_area
         )
 
-    def _question(self, model: Vlm, record: Record, instance: Instance) -> Question:
-        view, whole = self._view(model), partial(getattr, record, "image")
+    def _question(
+        self,
+        model: Vlm | Remote,
+        record: Record,
+        whole: Callable[[], Image],
+        instance: Instance,
+    ) -> Question:
+        view = self._view(model)
         if view == "box" and isinstance(model, Locating):
             return Question(whole, model.region_prompt(self.task, _share(instance.box, record)))
         prompt = self.prompt
@@ -160,19 +189,20 @@ class RegionTexts(Stage[Vlm]):
             prompt = QUESTIONS[view, self.task]
         if prompt is not None:
             prompt = prompt.replace("{}", plain(instance.label) or "object")
-        seen = partial(_cut, record, instance.box, self.margin)
-        return Question(seen if view == "crop" else partial(_framed, record, instance.box), prompt)
+        if view == "crop":
+            return Question(partial(_cut, whole, instance.box, self.margin), prompt)
+        return Question(partial(_framed, whole, instance.box), prompt)
 
 
-def _cut(record: Record, box: Box, margin: float) -> Image:
-    return crop(record.image, box, margin)
+def _cut(whole: Callable[[], Image], box: Box, margin: float) -> Image:
+    return crop(whole(), box, margin)
 
 
-def _framed(record: Record, box: Box) -> Image:
+def _framed(whole: Callable[[], Image], box: Box) -> Image:
     """A copy of the image with a red rectangle along the box."""
     from PIL import ImageDraw
 
-    image = record.image.copy()
+    image = whole().copy()
     stroke = max(2, round(max(image.size) / 250))
     x1, y1, x2, y2 = (round(side) for side in box)
     # The last row and column of the box are drawn on, those behind it are not.

@@ -14,8 +14,9 @@ from grand_pipeline.labels import Lexicon
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Failed, Questions, Reads, Row, Stage, Writes
 from grand_pipeline.types import FinishReason
-from stages import chat, witness
+from stages import chat, vlm_served, witness
 from stages.feedback import READS, Reviser
+from stages.vlm_served import Looking
 from stages.witness import Witness
 
 _NO_JSON = FinishReason("invalid JSON")
@@ -35,7 +36,9 @@ class DenseCaption(Stage[Author], chat.Asking):
 
     level: ClassVar[int] = 3
     version: ClassVar[int] = 3
-    operational: ClassVar[frozenset[str]] = Stage.operational | chat.OPERATIONAL
+    operational: ClassVar[frozenset[str]] = (
+        Stage.operational | chat.OPERATIONAL | {"witness_endpoint", "witness_key_env"}
+    )
 
     prompt: str = "dense_caption/default"
     """Folder under `prompts/`; its user template has the one field `graph`."""
@@ -52,7 +55,14 @@ class DenseCaption(Stage[Author], chat.Asking):
 
     witness: str = ""
     """A chat model that sees (hub id, folder), asked yes or no about claims that the objects
-    contradict or say nothing of; it runs in this process. Empty: the objects alone decide."""
+    contradict or say nothing of. Empty: the objects alone decide."""
+
+    witness_endpoint: str = ""
+    """Address of an OpenAI-compatible server that runs the witness, under the name `witness`;
+    empty: it runs in this process. `concurrency`, `timeout` and `retries` hold for it too."""
+
+    witness_key_env: str = ""
+    """Name of the environment variable that holds that server's key."""
 
     witness_prompt: str = "feedback/witness"
     """Folder of the witness's question; its field is `claim`."""
@@ -93,7 +103,7 @@ class DenseCaption(Stage[Author], chat.Asking):
 
     @property
     def models(self) -> tuple[str, ...]:
-        return (*chat.models(self), *((self.witness,) if self.witness else ()))
+        return (*chat.models(self), *(vlm_served.models(self._eyes) if self.witness else ()))
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -109,7 +119,7 @@ class DenseCaption(Stage[Author], chat.Asking):
         library.load(self.feedback)
         if not self.witness:
             return Author(chat.live(self, device))
-        seeing = witness.load(self.witness, self.witness_prompt, device, self.dtype)
+        seeing = witness.load(self._eyes, self.witness_prompt, device)
         return Author(chat.live(self, device), seeing)
 
     def annotate(self, model: Author, records: Sequence[Record]) -> list[Row | Failed]:
@@ -127,6 +137,20 @@ class DenseCaption(Stage[Author], chat.Asking):
         if self.rounds and told.finish_reason in self.accept:
             told = yield from reviser.revising(told, record, self.rounds)
         return told
+
+    @property
+    def _eyes(self) -> Looking:
+        """How the witness is run; images are bounded where they have to be sent."""
+        return Looking(
+            model=self.witness,
+            dtype=self.dtype,
+            endpoint=self.witness_endpoint,
+            api_key_env=self.witness_key_env,
+            concurrency=self.concurrency,
+            timeout=self.timeout,
+            retries=self.retries,
+            max_pixels=Looking.max_pixels if self.witness_endpoint else None,
+        )
 
     def effort(self) -> chat.Effort:
         """How drafts and revisions are asked for."""

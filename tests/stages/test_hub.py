@@ -54,6 +54,13 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
         hub.pretrained("AutoModel", str(tmp_path), "cpu")
 
 
+@pytest.mark.parametrize("auto", ["AutoProcessor", "AutoImageProcessor"])
+def test_images_are_prepared_by_pillow_even_where_torchvision_is_installed(auto: str) -> None:
+    found = hub.preprocessor(auto, checkpoint(clip))
+    images = getattr(found, "image_processor", found)
+    assert type(images).__name__ == "CLIPImageProcessorPil"
+
+
 def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
     def load(error: ImportError) -> None:
         raise error

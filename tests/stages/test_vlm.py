@@ -9,6 +9,7 @@ from PIL import Image
 
 from grand_pipeline.errors import SettingsError
 from stages import vlm
+from stages.chat import Answer
 from stages.vlm import BACKENDS, Choosing, Locating, Question, Writing
 from tests.tiny import vlms
 from tests.tiny.checkpoints import Builder, blip, checkpoint, clip, llava
@@ -49,7 +50,7 @@ def questions(count: int) -> list[Question]:
     ]
 
 
-EXPECTED = [f"{n + 1} {n}" for n in range(11)]
+EXPECTED = [Answer(f"{n + 1} {n}", "stop") for n in range(11)]
 
 
 def test_questions_are_asked_so_many_at_a_time_or_fewer_where_memory_is_full() -> None:

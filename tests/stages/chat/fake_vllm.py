@@ -72,6 +72,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = asked["messages"][-1]["content"]
+        if not isinstance(text, str):
+            text = "".join(part.get("text", "") for part in text)
         if self.headers.get("Authorization") != f"Bearer {os.environ['VLLM_API_KEY']}":
             self._send({"error": {"message": "wrong key"}}, 401)
             return

@@ -14,7 +14,7 @@ from grand_pipeline.generation import Generation
 from grand_pipeline.settings import Preset
 from grand_pipeline.stage import Failed
 from stages import chat
-from stages.chat import options
+from stages.chat import options, serving
 from stages.chat.retry import Backoff
 from stages.level4.context import Context
 from tests.records import record_of
@@ -22,24 +22,23 @@ from tests.records import record_of
 
 def stage(server: FakeServer | None = None, **more: Any) -> Context:
     address = {"endpoint": server.url} if server else {}
-    return Context(
-        **({"model": MODEL, "prompt": "context/picturebook", "retries": 0} | address | more)
-    )
+    given: dict[str, Any] = {"model": MODEL, "prompt": "context/picturebook", "retries": 0}
+    return Context(**(given | address | more))
 
 
 def test_a_server_says_how_long_its_context_is_and_counts() -> None:
     with FakeServer(context_length=777) as server:
-        live = options.connect(options.server(stage(server)))
+        live = options.connect(serving.server(stage(server)))
         assert (live.context_length, live.counts) == (777, True)
         assert (
-            options.connect(options.server(stage(server)), context_length=99).context_length == 99
+            options.connect(serving.server(stage(server)), context_length=99).context_length == 99
         )
         server.tokenize = False
-        assert not options.connect(options.server(stage(server))).counts
+        assert not options.connect(serving.server(stage(server))).counts
 
 
 def test_options_reach_the_server() -> None:
-    given = options.server(
+    given = serving.server(
         Context(
             model="m",
             endpoint="http://host:1/v1/",

@@ -125,7 +125,7 @@ def test_a_stage_gets_its_model_with_the_model_s_own_tokenizer(folder: Path, pid
     assert live.prompt(QUESTION) == "<user>two words<assistant>"
     assert live.size(QUESTION, 0) == len("<user>two words<assistant>")
     assert live.complete([QUESTION], 5) == [chat.Answer("two words", "stop")]
-    sent = live.body(QUESTION, 5, chat.GREEDY)
+    sent = live.body(chat.Request(QUESTION, 5))
     assert sent["model"] == model
     assert (sent["chat_template_kwargs"], sent["top_k"]) == ({"enable_thinking": False}, 1)
     assert not live.server.client().trust_env
