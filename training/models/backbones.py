@@ -1,9 +1,9 @@
 """Tiny pretrained backbones, so that tiny recipes begin as full ones do: from a Swin and a BERT.
 
 Both learn from rendered picture-book scenes of a series of their own: the Swin to name class and
-colour of what is under each of its patches, the BERT to guess masked words of captions. A backbone
-is a folder that `from_pretrained` loads; it is made once per configuration and kept in a cache
-under the hash of all that went into it.
+colour of what is under each of its patches, and where the patch is, the BERT to guess masked words
+of captions. A backbone is a folder that `from_pretrained` loads; it is made once per configuration
+and kept in a cache under the hash of all that went into it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ VERSION = 1
 
 Save = Callable[[Path], None]
 _MASKED = 0.15
-_COLOR_WEIGHT = 0.5
+_COLOR_WEIGHT, _PLACE_WEIGHT = 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,17 @@ def _kept(
 
 
 class _Tagger(nn.Module):
-    """A Swin that names class and colour under each of its patches."""
+    """A Swin that names class and colour under each of its patches, and where each patch is.
+
+    Nothing else would keep places in its states, and boxes are read from those.
+    """
 
     def __init__(self, config: SwinConfig) -> None:
         super().__init__()
         self.swin = swin(config)
         self.classes = nn.Linear(config.hidden_size, len(NAMES))
         self.colors = nn.Linear(config.hidden_size, len(COLOR_NAMES))
+        self.place = nn.Linear(config.hidden_size, 2)
 
 
 @dataclass(frozen=True)
@@ -155,13 +159,19 @@ def _mirrored(patches: Tensor, which: Tensor, grid: int) -> Tensor:
 def _named(model: nn.Module, batch: Any) -> dict[str, Tensor]:
     tagger: Any = model
     states = tagger.swin(pixel_values=batch.pixels).last_hidden_state
-    classes = F.cross_entropy(
-        tagger.classes(states).flatten(0, 1), batch.classes.flatten(), ignore_index=-1
-    )
-    colors = F.cross_entropy(
-        tagger.colors(states).flatten(0, 1), batch.colors.flatten(), ignore_index=-1
-    )
-    return {"loss": classes + _COLOR_WEIGHT * colors, "classes": classes, "colors": colors}
+    terms = {
+        name: F.cross_entropy(head(states).flatten(0, 1), truth.flatten(), ignore_index=-1)
+        for name, head, truth in (
+            ("classes", tagger.classes, batch.classes),
+            ("colors", tagger.colors, batch.colors),
+        )
+    }
+    side = round(states.shape[1] ** 0.5)
+    line = (torch.arange(side, device=states.device) + 0.5) / side
+    places = torch.stack(torch.meshgrid(line, line, indexing="ij"), -1).flatten(0, 1)
+    terms["place"] = (tagger.place(states) - places).abs().mean()
+    loss = terms["classes"] + _COLOR_WEIGHT * terms["colors"] + _PLACE_WEIGHT * terms["place"]
+    return {"loss": loss, **terms}
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from training.data.filters import held_out
 from training.data.order import Position
 from training.data.rows import Row
 from training.data.source import Rows
-from training.distributed import World, barrier, joined
+from training.distributed import World, barrier, default_device, joined
 from training.metrics.grounding import Pixels
 from training.models import backbones
 from training.models.xvlm import export, pictures
@@ -236,9 +236,10 @@ def evaluate(checkpoint: Path, data: str, out: Path) -> dict[str, float]:
 
     Pictures with the boxes of expressions and the heat of every word go to `out`.
     """
-    aligned = export.load(checkpoint / MODEL)
+    device = default_device()
+    aligned = export.load(checkpoint / MODEL, device)
     grounding = checkpoint / GROUNDING / MODEL
-    located = export.load(grounding) if grounding.is_dir() else aligned
+    located = export.load(grounding, device) if grounding.is_dir() else aligned
     rows = list(chain.from_iterable(once(views.require(data, *VIEWS), _itself, list, 64)))
     pictures.draw(aligned, located, rows[:_SHOWN], out)
     return scores(aligned, located, rows)

@@ -25,7 +25,7 @@ from training.metrics.grounding import Pixels
 from training.models.xvlm.network import Architecture, Xvlm
 
 MODEL_TYPE = "xvlm"
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_CONFIG, _WEIGHTS, _TOKENIZER = "config.json", "model.safetensors", "tokenizer"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _write(folder: Path, trained: Trained, state: dict[str, Tensor]) -> None:
     }
     (folder / _CONFIG).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
     save_file(state, folder / _WEIGHTS)
-    trained.tokenizer.save_pretrained(folder)
+    trained.tokenizer.save_pretrained(folder / _TOKENIZER)
 
 
 def load(folder: Path, device: str = "cpu") -> Trained:
@@ -77,5 +77,5 @@ def load(folder: Path, device: str = "cpu") -> Trained:
             f"'{folder}' holds no X-VLM ({str(error).splitlines()[0][:200]}): give the folder "
             "'model' of a training"
         ) from error
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder / _TOKENIZER)
     return Trained(model.eval().to(device), tokenizer, int(facts["tokens"]), facts["pixels"])

@@ -80,7 +80,7 @@ def look(trained: Trained, rows: Sequence[Row]) -> Seen:
     parts = [see(trained, [rows[n].open_image() for n in part]) for part in _parts(len(rows))]
     captions = tuple(tuple(c.text for c in views.image_caption(row)) for row in rows)
     expressions = tuple(e for place, row in enumerate(rows) for e in expressions_of(place, row))
-    proposals = tuple(_fractions(row.boxes, row) for row in rows)
+    proposals = tuple(_proposals(row) for row in rows)
     return Seen(torch.cat(parts), captions, expressions, proposals)
 
 
@@ -219,6 +219,12 @@ def _chance(seen: Seen) -> float:
 
 def _parts(count: int, size: int = _AT_ONCE) -> list[range]:
     return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _proposals(row: Row) -> FloatArray:
+    """Boxes of things: detectors propose those, and expressions mean them."""
+    things = [number for number, thing in enumerate(row.objects) if thing.kind != "stuff"]
+    return _fractions(row.boxes[things], row)
 
 
 def _fractions(boxes: FloatArray, row: Row) -> FloatArray:

@@ -62,8 +62,9 @@ def test_a_box_counts_where_it_is_right() -> None:
 
 def test_one_proposal_is_always_right() -> None:
     ball = made.thing(0, (4, 8, 20, 24), "ball", "red")
+    sky = replace(made.thing(1, (0, 0, 64, 20), "sky"), kind="stuff")  # proposed by nobody
     trained = _trained(xvlm.network())
-    found = scores(trained, trained, [_row(ball, phrases=())])
+    found = scores(trained, trained, [_row(sky, ball, phrases=())])
     assert found["weak.p50"] == found["weak.chance"] == 1.0
 
 
