@@ -48,7 +48,8 @@ def publish_shard(run: Run, plan: Plan, shard: str, token: str) -> Outcome:
                 messages.append(StageError(step.key, message))
     rows = annotation_rows(images, values, errors)
     table = pa.Table.from_pylist([codec.encode(row) for row in rows], schema=ANNOTATION_SCHEMA)
-    commit(run, ANNOTATIONS, shard, table, {"fingerprint": plan.fingerprint}, token)
+    parents = [step.key for step in plan.steps]
+    commit(run, ANNOTATIONS, shard, table, {"fingerprint": plan.fingerprint}, token, parents)
     return Outcome(ANNOTATIONS, shard, len(rows), 0, 0, time.monotonic() - begun)
 
 

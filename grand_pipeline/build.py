@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from grand_pipeline import ingest, lock, preflight, publication, runner, settings
+from grand_pipeline.accounts import account
 from grand_pipeline.errors import RunError, TooManyFailedError, UserError
 from grand_pipeline.plan import Plan, Step, check_fits, differences, make_plan, without_gpus
 from grand_pipeline.pool import alive_nodes
@@ -82,7 +83,8 @@ def rerun(run: Run, key: str, job: Job, watch: Watcher) -> Run:
     again = [*plan.descendants(key), ANNOTATIONS]
     job = _with_models(job, watch)
     with lock.hold(run.root):
-        for step in again:
+        # Descendants first: wherever this is cut off, what is left was made from what is left.
+        for step in reversed(again):
             for shard in run.shards():
                 run.discard(step, shard)
     return build(replace(job, out=run.root, images=()), watch)
@@ -141,21 +143,17 @@ def recorded_preset(run: Run) -> tuple[settings.Preset, str | None]:
 
 
 def status(run: Run) -> dict[str, Any]:
-    """Counts of images and, per stage, of shards done, stale (and why), missing, images failed."""
+    """What became of the images (see `account`), and per stage: shards done, stale (and why) or
+    missing, images failed.
+    """
     plan = resolved_plan(*recorded_preset(run))
-    rows = list(run.images())
     failures = failed_images(run, plan)
-    duplicates = sum(len(row.duplicates) for row in rows)
     stages = {step.key: _step_status(run, step) for step in plan.steps}
     stages[ANNOTATIONS] = _states(run, ANNOTATIONS, plan.fingerprint)
     for key, counts in stages.items():
         counts["failed"] = len(failures.get(key, {}))
     return {
-        "found": len(rows) + duplicates,
-        "annotated": sum(1 for row in run.annotations() if not row.errors),
-        "failed": len({image for failed in failures.values() for image in failed}),
-        "duplicate": duplicates,
-        "unreadable": sum(row.error is not None for row in rows),
+        **account(run, {i for failed in failures.values() for i in failed}, plan.fingerprint),
         "stages": stages,
     }
 

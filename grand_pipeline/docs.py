@@ -98,8 +98,8 @@ def commands_page() -> str:
         "# Commands",
         _NOTE,
         "",
-        "Exit codes: 0 when all asked work is done, 2 for a user's mistake, 3 when more images "
-        "failed than `--max-failed` allows.",
+        "Exit codes: 0 when all asked work is done, 1 when work was left undone or a run is "
+        "damaged, 2 for a user's mistake, 3 when more images failed than `--max-failed` allows.",
     ]
     for path, command in _commands(typer.main.get_command(app), ("grand",)):
         lines += ["", f"## `{' '.join(path)}`", inspect.cleandoc(command.help or ""), ""]

@@ -50,6 +50,10 @@ class AnnotationError(GrandError):
     """A stage broke its own declaration: wrong number of rows, wrong columns, wrong types."""
 
 
+class DamageError(GrandError):
+    """Files of a run are not what was written, or not there."""
+
+
 class WorkerError(GrandError):
     """A worker died or could not load its stage, so asked work is left undone."""
 

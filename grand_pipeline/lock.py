@@ -46,6 +46,21 @@ def hold(root: Path) -> Iterator[str]:
         yield token
 
 
+def busy(root: Path) -> bool:
+    """Whether a process holds the run's lock at this moment.
+
+    Asking shares the lock for an instant, and a driver that starts just then is refused.
+    """
+    try:
+        with (root / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def held_by(root: Path, token: str) -> bool:
     """Whether the driver that gave out `token` is still the run's last one."""
     return _holder(root / ".lock").get("token") == token

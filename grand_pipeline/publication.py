@@ -3,7 +3,8 @@
 A table is written to a temporary file in the folder where it will live, flushed to the disk,
 linked to its final name only if that name is free, and the folder is flushed. The committed file
 is its own marker: no second file can disagree with it. A crash at any point leaves either no file
-or the whole file, and a temporary one that the next run sweeps away.
+or the whole file, and a temporary one that the next run sweeps away. Every table is sealed with a
+checksum of the file's bytes (see `seal`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-_TEMPORARY = ".tmp-"
+from grand_pipeline import seal
+
+TEMPORARY = ".tmp-"
+"""How the names of files begin that are not complete yet."""
 _ROW_GROUP = 64
 
 
@@ -39,9 +43,9 @@ def replace_table(table: pa.Table, metadata: Mapping[str, str], path: Path) -> N
         temporary.replace(path)
 
 
-def replace(data: bytes, path: Path) -> None:
-    """Atomically put `data` at `path`, over what was there."""
-    with _written(path, partial(_write_bytes, data)) as temporary:
+def replace(data: bytes, path: Path, *, sealed: bool = False) -> None:
+    """Atomically put `data` at `path`, over what was there; `sealed` when it holds a mark."""
+    with _written(path, partial(_write_bytes, data, sealed)) as temporary:
         temporary.replace(path)
 
 
@@ -49,9 +53,10 @@ def metadata(path: Path) -> dict[str, str] | None:
     """The footer's key-value metadata; None if there is no readable Parquet file at `path`."""
     try:
         found = pq.read_metadata(path).metadata or {}
-    except (OSError, pa.ArrowInvalid):
+        texts = {key.decode(): value.decode() for key, value in found.items()}
+    except (OSError, pa.ArrowInvalid, UnicodeDecodeError):
         return None
-    return {k.decode(): v.decode() for k, v in found.items() if k != b"ARROW:schema"}
+    return {key: text for key, text in texts.items() if key not in ("ARROW:schema", seal.KEY)}
 
 
 def move(source: Path, target: Path) -> None:
@@ -64,7 +69,7 @@ def move(source: Path, target: Path) -> None:
 
 def sweep(folder: Path) -> int:
     """Remove what crashed writers left below `folder`; returns how many files."""
-    left = list(folder.rglob(f"{_TEMPORARY}*"))
+    left = list(folder.rglob(f"{TEMPORARY}*"))
     for path in left:
         path.unlink(missing_ok=True)
     return len(left)
@@ -74,9 +79,9 @@ def sweep(folder: Path) -> int:
 def _written(path: Path, write: Callable[[BinaryIO], None]) -> Iterator[Path]:
     """A flushed temporary file beside `path`; gone afterwards, and the folder flushed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{_TEMPORARY}{path.stem}-{uuid.uuid4().hex}")
+    temporary = path.with_name(f"{TEMPORARY}{path.stem}-{uuid.uuid4().hex}")
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("x+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -89,11 +94,16 @@ def _written(path: Path, write: Callable[[BinaryIO], None]) -> Iterator[Path]:
 def _write_table(table: pa.Table, metadata: Mapping[str, str], file: BinaryIO) -> None:
     coded = {key.encode(): value.encode() for key, value in metadata.items()}
     marked = table.replace_schema_metadata(coded)
-    pq.write_table(marked, file, compression="zstd", row_group_size=_ROW_GROUP)
+    with pq.ParquetWriter(file, marked.schema, compression="zstd") as writer:
+        writer.write_table(marked, row_group_size=_ROW_GROUP)
+        writer.add_key_value_metadata({seal.KEY: seal.BLANK})
+    seal.close(file)
 
 
-def _write_bytes(data: bytes, file: BinaryIO) -> None:
+def _write_bytes(data: bytes, sealed: bool, file: BinaryIO) -> None:
     file.write(data)
+    if sealed:
+        seal.close(file)
 
 
 def _sync(folder: Path) -> None:

@@ -55,7 +55,8 @@ class Schedule:
         self._done.add(task)
         self.unfinished[task.step] -= 1
         for step, parents in self._parents.items():
-            if task.step in parents:
+            # A child may be done before its parent, where the parent's fragment was lost.
+            if task.step in parents and Task(step, task.shard) not in self._done:
                 self._consider(step, task.shard)
 
     def _consider(self, step: str, shard: str) -> None:

@@ -6,7 +6,9 @@
     RUN/stages/<key>/.shelf/<fingerprint>/<shard>.parquet   superseded fragments, kept for reverting
     RUN/annotations/<shard>.parquet     the published rows
 
-A fragment is done if its footer holds the wanted fingerprint and its shard's digest.
+A fragment is done if its footer holds the wanted fingerprint and its shard's digest. Every file is
+sealed with a checksum and says where it belongs; a fragment holds the digest of its content and of
+what it was made from (see `verify`).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +25,12 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grand_pipeline import __version__, codec, publication
+from grand_pipeline import __version__, codec, publication, seal
 from grand_pipeline.columns import IMAGE_SCHEMA, Annotation, Column, ImageRow
 from grand_pipeline.errors import RunError
 
 SCHEMA_VERSION = 1
+IMAGES = "images"
 ANNOTATIONS = "annotations"
 ERROR = "_error"
 """Why this image has no values: the stage's own failure."""
@@ -52,7 +55,7 @@ class Run:
             version = run.info()["schema_version"]
         except FileNotFoundError:
             raise RunError(f"'{root}' is no run directory: it has no run.json") from None
-        except (json.JSONDecodeError, KeyError):
+        except (ValueError, KeyError, TypeError):
             raise RunError(f"'{root}/run.json' is not readable as a run's description") from None
         if version != SCHEMA_VERSION:
             raise RunError(f"'{root}' has schema {version}; this version reads {SCHEMA_VERSION}")
@@ -68,14 +71,19 @@ class Run:
             raise RunError(f"'{root}' is not empty and no run; give --out a new or empty folder")
         else:
             created = datetime.now(UTC).isoformat(timespec="seconds")
+        run.describe(preset, created)
+        return run
+
+    def describe(self, preset: Mapping[str, Any], created: str) -> None:
+        """Write run.json, over what was there."""
         info = {
             "schema_version": SCHEMA_VERSION,
             "package_version": __version__,
             "created": created,
             "preset": preset,
+            seal.KEY: seal.BLANK,
         }
-        publication.replace(json.dumps(info, indent=2).encode(), run._info)
-        return run
+        publication.replace(json.dumps(info, indent=2).encode(), self._info, sealed=True)
 
     @property
     def _info(self) -> Path:
@@ -110,10 +118,14 @@ class Run:
         """Commit a new shard with these images; returns its name."""
         taken = self.shards()
         shard = f"{int(taken[-1]) + 1 if taken else 0:05d}"
-        table, footer = _image_table(rows)
+        self.put_images(shard, rows)
+        return shard
+
+    def put_images(self, shard: str, rows: Sequence[ImageRow]) -> None:
+        """Commit the image list of a shard that has none. Raises RunError when it has."""
+        table, footer = _image_table(rows, shard)
         if not publication.publish(table, self.images_path(shard), footer):
             raise RunError(f"shard {shard} of '{self.root}' appeared while it was being written")
-        return shard
 
     def add_duplicates(self, pairs: Sequence[tuple[str, str]]) -> None:
         """List later-found uris of equal content, (image_id, uri), beside the first one.
@@ -130,7 +142,7 @@ class Run:
                     replace(row, duplicates=(*row.duplicates, *more.get(row.image_id, ())))
                     for row in rows
                 ]
-                publication.replace_table(*_image_table(grown), self.images_path(shard))
+                publication.replace_table(*_image_table(grown, shard), self.images_path(shard))
 
     def shard_digest(self, shard: str) -> str:
         """Digest of the shard's ordered image ids."""
@@ -168,7 +180,13 @@ class Run:
         """Publish a fragment; a superseded one is shelved first. False if another was faster."""
         if self.state(key, shard, footer["fingerprint"]) != "done":
             self._shelve(key, shard)
-        return publication.publish(table, self.fragment(key, shard), footer)
+        marks = {"step": key, "shard": shard, "content": content_digest(table)}
+        return publication.publish(table, self.fragment(key, shard), {**footer, **marks})
+
+    def made(self, keys: Iterable[str], shard: str) -> dict[str, tuple[str, str]]:
+        """Step -> (fingerprint, digest of the content) of its committed fragment of `shard`."""
+        footers = {key: publication.metadata(self.fragment(key, shard)) or {} for key in keys}
+        return {k: (f.get("fingerprint", ""), f.get("content", "")) for k, f in footers.items()}
 
     def discard(self, key: str, shard: str) -> None:
         """Forget a fragment, so that it is computed again."""
@@ -191,10 +209,13 @@ class Run:
     def annotations(self) -> Iterator[Annotation]:
         """The published rows of all committed shards."""
         for shard in self.shards():
-            path = self.fragment(ANNOTATIONS, shard)
-            if path.exists():
-                for plain in pq.read_table(path).to_pylist():
-                    yield codec.decode(Annotation, plain)
+            if self.fragment(ANNOTATIONS, shard).exists():
+                yield from self.published(shard)
+
+    def published(self, shard: str) -> Iterator[Annotation]:
+        """The published rows of one committed shard."""
+        for plain in pq.read_table(self.fragment(ANNOTATIONS, shard)).to_pylist():
+            yield codec.decode(Annotation, plain)
 
     def _shelf(self, key: str, shard: str, fingerprint: str) -> Path:
         return self.fragment(key, shard).parent / ".shelf" / fingerprint / f"{shard}.parquet"
@@ -209,11 +230,25 @@ class Run:
             path.unlink(missing_ok=True)
 
 
-def _image_table(rows: Sequence[ImageRow]) -> tuple[pa.Table, dict[str, str]]:
+def _image_table(rows: Sequence[ImageRow], shard: str) -> tuple[pa.Table, dict[str, str]]:
     table = pa.Table.from_pylist([codec.encode(row) for row in rows], schema=IMAGE_SCHEMA)
-    return table, {"digest": digest_of([row.image_id for row in rows]), "rows": str(len(rows))}
+    digest = digest_of([row.image_id for row in rows])
+    return table, {"digest": digest, "rows": str(len(rows)), "step": IMAGES, "shard": shard}
 
 
 def digest_of(image_ids: Sequence[str]) -> str:
     """Digest of an ordered list of image ids."""
     return hashlib.sha256("\n".join(image_ids).encode()).hexdigest()[:32]
+
+
+def content_digest(table: pa.Table) -> str:
+    """Digest of a table's columns and values, whatever its footer and its compression say.
+
+    Taken from Arrow's own layout, which a new major version of Arrow might lay out differently;
+    what would follow is that equal content is not recognised as equal.
+    """
+    bare = table.replace_schema_metadata(None).combine_chunks()
+    total = hashlib.sha256(bare.schema.serialize())
+    for batch in bare.to_batches(max_chunksize=64):
+        total.update(batch.serialize())
+    return total.hexdigest()[:32]

@@ -8,9 +8,10 @@ at fault become error rows. One that does not fit into memory is halved until it
 from __future__ import annotations
 
 import gc
+import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -85,21 +86,29 @@ def commit_results(
     Raises WorkerError when the run has another driver by now.
     """
     marks = {"fingerprint": step.fingerprint, "identity": step.identity}
-    commit(run, step.key, shard, _table(step, rows, results), marks, token)
+    commit(run, step.key, shard, _table(step, rows, results), marks, token, step.parents)
 
 
 def commit(
-    run: Run, key: str, shard: str, table: pa.Table, marks: Mapping[str, str], token: str
+    run: Run,
+    key: str,
+    shard: str,
+    table: pa.Table,
+    marks: Mapping[str, str],
+    token: str,
+    parents: Iterable[str],
 ) -> None:
     """Publish a table of one row per image of `shard`, `marks` and provenance in its footer.
 
-    Raises WorkerError when the run has another driver by now.
+    `parents` are the steps whose fragments it was made from. Raises WorkerError when the run has
+    another driver by now.
     """
     if not lock.held_by(run.root, token):
         raise WorkerError(f"run '{run.root}' has another driver; {key}/{shard} is not written")
     footer = {
         **marks,
         "digest": run.shard_digest(shard),
+        "made_from": json.dumps(run.made(parents, shard)),
         "rows": str(table.num_rows),
         "attempt": token,
         "package_version": __version__,

@@ -14,11 +14,16 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+from grand_pipeline import lock, publication, runner
+from grand_pipeline.annotations import publish_shard
 from grand_pipeline.columns import CAPTIONS, SCENE_GRAPH, TAGS, Column, ImageRow
+from grand_pipeline.plan import Plan
 from grand_pipeline.record import Record
+from grand_pipeline.schedule import Schedule
 from grand_pipeline.stage import Reads, Resources, Row, Stage, Writes
-from grand_pipeline.store import Run
+from grand_pipeline.store import ANNOTATIONS, Run
 from grand_pipeline.types import Tag
+from grand_pipeline.worker import annotate_shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +177,23 @@ class Deadly(Brightness):
 
 
 SMALL = Resources(cpus=0.5, memory_gb=0.1)
+
+
+def annotate_all(run: Run, plan: Plan) -> None:
+    """What the runner does, one task after the other and without Ray."""
+    with lock.hold(run.root) as token:
+        publication.sweep(run.root)
+        parents = {step.key: step.parents for step in plan.steps}
+        parents[ANNOTATIONS] = tuple(parents)
+        todo = Schedule(parents, run.shards(), runner.up_to_date(run, plan))
+        while not todo.finished:
+            task = todo.start(next(key for key, shards in todo.ready.items() if shards))
+            if task.step == ANNOTATIONS:
+                publish_shard(run, plan, task.shard, token)
+            else:
+                step = plan.step(task.step)
+                annotate_shard(run, step, step.stage.load("cpu"), task.shard, token)
+            todo.finish(task)
 
 
 def note(log: str, key: str, image_ids: Sequence[str]) -> None:

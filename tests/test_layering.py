@@ -15,7 +15,7 @@ PACKAGES = ("grand_pipeline", "stages", "prompts", "training")
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"errors", "types", "generation", "english", "heap", "schedule", "publication", "compiling"}
+        {"errors", "types", "generation", "english", "heap", "schedule", "compiling", "seal"}
     ),
     frozenset(
         {
@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "references",
             "labels",
         }
-        | {"listfiles", "fields", "lexicon", "zoo", "hub_cache", "vllm_env"}
+        | {"listfiles", "fields", "lexicon", "zoo", "hub_cache", "vllm_env", "publication"}
     ),
     frozenset(
         {"columns", "matching", "weights", "images", "lock", "affordances"}
@@ -39,12 +39,12 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"stage"}),
     frozenset({"catalog", "plan", "footprint"}),
     frozenset({"settings", "store", "plan_view", "presence", "ahead"}),
-    frozenset({"worker", "picturebook", "fetch", "estimate"}),
+    frozenset({"worker", "picturebook", "fetch", "estimate", "accounts"}),
     frozenset(
         {"annotations", "evaluation", "show", "explain", "stats", "novelty", "progress", "doctor"}
-        | {"preflight"}
+        | {"preflight", "verify"}
     ),
-    frozenset({"pool"}),
+    frozenset({"pool", "repair"}),
     frozenset({"runner"}),
     frozenset({"build"}),
     frozenset({"importers", "exporters"}),

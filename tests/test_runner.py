@@ -16,6 +16,7 @@ from grand_pipeline import lock, publication, runner
 from grand_pipeline.errors import WorkerError
 from grand_pipeline.plan import Plan, make_plan
 from grand_pipeline.store import ANNOTATIONS, Run
+from grand_pipeline.verify import verify
 from grand_pipeline.worker import Outcome
 from tests.fakes import SMALL, Brightness, Caption, Deadly, Graph, make_run
 
@@ -82,6 +83,17 @@ def test_a_changed_option_reruns_that_stage_and_its_descendants(
     steps = {outcome.step for outcome in execute(run, plan)}
     assert steps == {"caption.fake", "graph", ANNOTATIONS}
     assert execute(run, fake_plan()) == [], "the first option's fragments were shelved"
+
+
+def test_a_lost_fragment_is_computed_and_nothing_that_was_made_from_it(
+    cluster: None, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path)
+    execute(run, fake_plan())
+    run.discard("brightness.fake", "00001")
+    outcomes = execute(run, fake_plan())
+    assert [(outcome.step, outcome.shard) for outcome in outcomes] == [("brightness.fake", "00001")]
+    assert verify(run.root).whole
 
 
 def test_a_worker_that_dies_once_is_replaced(cluster: None, tmp_path: Path) -> None:

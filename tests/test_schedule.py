@@ -24,6 +24,13 @@ def test_done_tasks_are_not_repeated() -> None:
     assert todo.finished
 
 
+def test_a_lost_parent_is_made_again_and_what_was_made_from_it_stays_done() -> None:
+    todo = Schedule(PARENTS, ["0"], [Task("b", "0"), Task("c", "0")])
+    todo.finish(todo.start("a"))
+    assert ready(todo) == []
+    assert todo.finished
+
+
 def test_a_task_whose_worker_died_is_next_again() -> None:
     todo = Schedule(PARENTS, ["0", "1"], [])
     task = todo.start("a")

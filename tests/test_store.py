@@ -76,6 +76,13 @@ def test_open_refuses_what_is_no_run(tmp_path: Path, content: str | None, messag
         Run.open(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b'{"schema_version": "\xff"}', b"[1]", b"7"])
+def test_open_refuses_what_damage_made_of_a_description(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(RunError, match="not readable"):
+        Run.open(tmp_path)
+
+
 def test_create_refuses_a_foreign_folder(tmp_path: Path) -> None:
     (tmp_path / "thesis.doc").write_text("years of work")
     with pytest.raises(RunError, match="not empty and no run"):

@@ -13,7 +13,7 @@ from typing import Annotated, cast
 import typer
 
 from grand_pipeline import __version__
-from grand_pipeline.cli import bring, give, look, measure, models, run, train
+from grand_pipeline.cli import bring, give, keep, look, measure, models, run, train
 from grand_pipeline.errors import GrandError
 from training.catalog import RECIPES
 
@@ -21,6 +21,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.command("build")(run.build_command)
 app.command("rerun")(run.rerun)
 app.command("status")(run.status)
+app.command("verify")(keep.verify)
+app.command("repair")(keep.repair)
 app.command("plan")(run.plan)
 app.command("show")(look.show)
 app.command("explain")(look.explain)

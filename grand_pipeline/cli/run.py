@@ -70,7 +70,7 @@ def build_command(
     if preset is None and asked and not build.holds_imports(out):
         _refuse_photographs(asked)
     job = build.Job(out, chosen, asked, until, shard_size, embed_images, address, max_failed)
-    _watched(lambda watch: build.build(job, watch))
+    watched(lambda watch: build.build(job, watch))
     _summary(Run.open(out))
 
 
@@ -86,7 +86,7 @@ def rerun(
     recorded, until = build.recorded_preset(opened)
     chosen = settings.override(recorded, set_ or [])
     job = build.Job(run, chosen, until=until, address=address, max_failed=max_failed)
-    _watched(lambda watch: build.rerun(opened, stage, job, watch))
+    watched(lambda watch: build.rerun(opened, stage, job, watch))
     _summary(opened)
 
 
@@ -103,7 +103,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         table.add_row(key, *(str(counts[state]) for state in states))
     terminal = console()
     terminal.print(table)
-    names = ("found", "annotated", "failed", "duplicate", "unreadable")
+    names = ("found", "annotated", "failed", "duplicate", "unreadable", "pending")
     terminal.print(", ".join(f"{report[name]} {name}" for name in names))
     for key, counts in report["stages"].items():
         for reason in counts.get("why", []):
@@ -219,7 +219,8 @@ def _refuse_photographs(images: Sequence[str]) -> None:
         )
 
 
-def _watched(work: Callable[[build.Watcher], object]) -> None:
+def watched(work: Callable[[build.Watcher], object]) -> None:
+    """Do `work` under a live display of its progress."""
     from grand_pipeline.progress import Progress
 
     with Progress() as progress:
@@ -228,7 +229,7 @@ def _watched(work: Callable[[build.Watcher], object]) -> None:
 
 def _summary(run: Run) -> None:
     report = build.status(run)
-    names = ("found", "annotated", "failed", "duplicate", "unreadable")
+    names = ("found", "annotated", "failed", "duplicate", "unreadable", "pending")
     typer.echo(f"{run.root}: " + ", ".join(f"{report[name]} {name}" for name in names))
     preset, _ = build.recorded_preset(run)
     if preset.description:
