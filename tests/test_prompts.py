@@ -7,8 +7,12 @@ import pytest
 import prompts
 from grand_pipeline.errors import SettingsError
 
-FIELDS = {"feedback": ("graph", "draft", "faults"), "landmark": ("options",)}
-"""Fields of the prompts of a stage, where they are not the scene graph alone."""
+FIELDS = {
+    "feedback": ("graph", "draft", "faults"),
+    "feedback/witness": ("claim",),
+    "landmark": ("options",),
+}
+"""Fields of a prompt, or of the prompts of a stage, where they are not the scene graph alone."""
 
 
 @pytest.fixture
@@ -82,7 +86,7 @@ def test_any_change_of_a_file_changes_the_digest(folder: Path, file: str) -> Non
 @pytest.mark.parametrize("name", prompts.available())
 def test_every_prompt_of_the_project_renders_its_fields(name: str) -> None:
     prompt = prompts.load(name)
-    assert prompt.fields == FIELDS.get(name.partition("/")[0], ("graph",))
+    assert prompt.fields == FIELDS.get(name, FIELDS.get(name.partition("/")[0], ("graph",)))
     messages = prompts.render(prompt, **{field: field.upper() for field in prompt.fields})
     assert all(field.upper() in messages[-1]["content"] for field in prompt.fields)
     assert [m["role"] for m in messages[1:-1]] == ["user", "assistant"] * len(prompt.examples)
