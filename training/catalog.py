@@ -18,6 +18,8 @@ from types import ModuleType
 from grand_pipeline.errors import SettingsError, suggest
 
 RECIPES: dict[str, str] = {
+    "densevlm": "training.recipes.densevlm",
+    "groupvit": "training.recipes.groupvit",
     "xvlm": "training.recipes.xvlm",
 }
 
