@@ -6,23 +6,17 @@ model.safetensors   weights of the tower, and the embeddings of the categories u
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from grand_pipeline.errors import SettingsError
-from training.checkpoint import replace_folder
-from training.distributed import full
+from training import export
 from training.models.densevlm import towers
 from training.models.densevlm.towers import Tower
 
 MODEL_TYPE = "densevlm"
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _TEXTS, _TOWER = "texts", "tower."
 
 
@@ -49,15 +43,7 @@ class Trained:
 
 
 def save(folder: Path, trained: Trained, *, write: bool = True) -> None:
-    """Write the folder, all of it or nothing. Ranks that share a model all call, one writes."""
-    state = {f"{_TOWER}{name}": full(v) for name, v in trained.tower.state_dict().items()}
-    held = {name: v.detach().cpu().contiguous() for name, v in state.items()}
-    held[_TEXTS] = trained.texts.detach().cpu().contiguous()
-    if write:
-        replace_folder(folder, lambda out: _write(out, trained, held))
-
-
-def _write(folder: Path, trained: Trained, state: dict[str, Tensor]) -> None:
+    """Write the folder, as `export.save`."""
     facts = {
         "model_type": MODEL_TYPE,
         "tower": towers.described(trained.tower),
@@ -65,23 +51,17 @@ def _write(folder: Path, trained: Trained, state: dict[str, Tensor]) -> None:
         "things": trained.things,
         "stuff": trained.stuff,
     }
-    (folder / CONFIG).write_text(json.dumps(facts, indent=2, default=str) + "\n", "utf-8")
-    save_file(state, folder / WEIGHTS)
+    state = {f"{_TOWER}{name}": value for name, value in trained.tower.state_dict().items()}
+    export.save(folder, facts, {**state, _TEXTS: trained.texts}, write=write)
 
 
 def load(folder: Path, device: str = "cpu") -> Trained:
     """Load a folder that `save` wrote. Raises SettingsError for any other."""
-    try:
-        facts = json.loads((folder / CONFIG).read_text("utf-8"))
+    with export.opened(folder, "DenseVLM") as facts:
         tower = towers.built(facts["tower"])
-        state = load_file(folder / WEIGHTS)
+        state = export.weights(folder)
         texts = state.pop(_TEXTS)
         tower.load_state_dict({name.removeprefix(_TOWER): v for name, v in state.items()})
         things, stuff = tuple(facts["things"]), tuple(facts["stuff"])
         side = int(facts["side"])
-    except (OSError, ValueError, KeyError, RuntimeError, SettingsError, SafetensorError) as error:
-        raise SettingsError(
-            f"'{folder}' holds no DenseVLM ({str(error).splitlines()[0][:200]}): give the folder "
-            "'model' of a training"
-        ) from error
     return Trained(tower.eval().to(device), side, things, stuff, texts.to(device))

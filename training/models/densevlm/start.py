@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from grand_pipeline import weights
 from grand_pipeline.errors import MissingDependencyError, SettingsError
 from training.data.transforms import CLIP_MEAN, CLIP_STD
+from training.export import CONFIG
 from training.models.densevlm import eva02_weights, export
 from training.models.densevlm.eva02 import Eva02, Eva02Sizes
 from training.models.densevlm.towers import Owl, Siglip, Tower
@@ -87,7 +88,7 @@ def averaged(read: Read, names: Sequence[str], templates: Sequence[str]) -> Tens
 def _kind(place: Path) -> str:
     """What a folder's configuration calls its model; empty where there is none here."""
     try:
-        facts = json.loads((place / export.CONFIG).read_text("utf-8"))
+        facts = json.loads((place / CONFIG).read_text("utf-8"))
     except (OSError, ValueError):
         return ""
     return str(facts.get("model_type", ""))

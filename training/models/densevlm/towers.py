@@ -7,6 +7,7 @@ into the space of texts is said here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol, cast
@@ -167,7 +168,8 @@ def described(tower: Tower) -> dict[str, Any]:
     if isinstance(network, Eva02):
         return {"kind": "eva02", "sizes": asdict(network.sizes), **colors}
     if isinstance(network, Siglip):
-        return {"kind": "siglip", "sizes": network.vision.config.to_diff_dict(), **colors}
+        sizes = json.loads(network.vision.config.to_json_string())
+        return {"kind": "siglip", "sizes": sizes, **colors}
     raise SettingsError("an OWL-ViT teaches and does not learn: name an EVA-02-CLIP or a SigLIP")
 
 

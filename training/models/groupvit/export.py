@@ -7,24 +7,17 @@ tokenizer.json, tokenizer_config.json
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from grand_pipeline import fields
-from grand_pipeline.errors import SettingsError
-from training.checkpoint import replace_folder
-from training.distributed import full
+from training import export
 from training.models.groupvit.network import Architecture, GroupVit
 
 MODEL_TYPE = "groupvit"
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -52,36 +45,23 @@ class Trained:
 
 
 def save(folder: Path, trained: Trained, *, write: bool = True) -> None:
-    """Write the folder, all of it or nothing. Ranks that share a model all call, one writes."""
-    state = {k: full(v).detach().cpu().contiguous() for k, v in trained.model.state_dict().items()}
-    if write:
-        replace_folder(folder, lambda out: _write(out, trained, state))
-
-
-def _write(folder: Path, trained: Trained, state: dict[str, Tensor]) -> None:
+    """Write the folder, as `export.save`."""
     facts = {
         "model_type": MODEL_TYPE,
         "reading": asdict(trained.reading),
         "architecture": asdict(trained.model.sizes),
     }
-    (folder / _CONFIG).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
-    save_file(state, folder / _WEIGHTS)
-    trained.tokenizer.save_pretrained(folder)
+    state, tokenizer = trained.model.state_dict(), trained.tokenizer
+    export.save(folder, facts, state, tokenizer.save_pretrained, write=write)
 
 
 def load(folder: Path, device: str = "cpu") -> Trained:
     """Load a folder that `save` wrote. Raises SettingsError for any other."""
     from transformers import AutoTokenizer
 
-    try:
-        facts = json.loads((folder / _CONFIG).read_text("utf-8"))
+    with export.opened(folder, "GroupViT") as facts:
         reading = fields.build(Reading, facts["reading"], "how it is asked")
         model = GroupVit(fields.build(Architecture, facts["architecture"], "its architecture"))
-        model.load_state_dict(load_file(folder / _WEIGHTS))
-    except (OSError, ValueError, KeyError, RuntimeError, SettingsError, SafetensorError) as error:
-        raise SettingsError(
-            f"'{folder}' holds no GroupViT ({str(error).splitlines()[0][:200]}): give the folder "
-            "'model' of a training"
-        ) from error
+        model.load_state_dict(export.weights(folder))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return Trained(model.eval().to(device), tokenizer, reading)
