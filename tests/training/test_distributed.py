@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,13 +12,12 @@ import torch
 from torch import Tensor
 
 from grand_pipeline import fields
-from tests.training import toy
+from tests.training import toy, two_ranks
 from training import checkpoint
 from training.config import assigned
 from training.distributed import alone, anywhere, gather, joined, mean, to_device
 from training.logs import read
 
-ROOT = Path(__file__).parents[2]
 RUNS = (
     "rows=8",
     "loop.sharding=fsdp,loop.forget_activations=true",
@@ -31,15 +28,7 @@ RUNS = (
 
 
 def launch(out: Path, runs: Sequence[str], *options: str) -> subprocess.CompletedProcess[str]:
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
-    return subprocess.run(
-        [sys.executable, *words, "-m", "tests.training.toy", str(out), *runs],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    return two_ranks.launch("tests.training.toy", [str(out), *runs], options)
 
 
 def single(out: Path, words: str) -> checkpoint.Checkpoint:

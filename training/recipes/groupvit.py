@@ -45,7 +45,7 @@ from training.models.groupvit.export import Reading, Trained
 from training.models.groupvit.network import Architecture, GroupVit
 from training.models.groupvit.objective import Batch, objective
 from training.models.groupvit.scores import scores
-from training.models.xvlm.start import loaded
+from training.pretrained import loaded
 from training.recipes.picturebook.captioner import build_tokenizer
 from training.state import Loop
 

@@ -46,7 +46,8 @@ from training.models.xvlm.masking import PAPER, RELEASE
 from training.models.xvlm.network import Architecture, Xvlm, swin_config
 from training.models.xvlm.objective import Batch, Terms, freeze_unused, objective
 from training.models.xvlm.scores import scores
-from training.models.xvlm.start import bert_config, loaded, start
+from training.models.xvlm.start import bert_config, start
+from training.pretrained import loaded
 from training.state import Loop
 
 TINY = "tiny"

@@ -20,7 +20,7 @@ from training.export import CONFIG
 from training.models.densevlm import eva02_weights, export
 from training.models.densevlm.eva02 import Eva02, Eva02Sizes
 from training.models.densevlm.towers import Owl, Siglip, Tower
-from training.models.xvlm.start import loaded
+from training.pretrained import loaded
 
 RANDOM = "random"
 Read = Callable[[Sequence[str]], Tensor]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import BertConfig
 
-from grand_pipeline import weights
-from grand_pipeline.errors import MissingDependencyError, SettingsError
+from grand_pipeline.errors import SettingsError
 from training.models.xvlm.network import Architecture, Xvlm
+from training.pretrained import loaded
 
 RANDOM = "random"
 _TABLES, _HEAD = "bert.embeddings.", "cls.predictions."
@@ -113,20 +112,3 @@ def bert_config(sizes: Architecture) -> BertConfig:
         num_attention_heads=sizes.heads,
         num_hidden_layers=sizes.text_layers + sizes.fusion_layers,
     )
-
-
-def loaded(kind: str, source: str, **options: Any) -> Any:
-    """`transformers.<kind>.from_pretrained(source)`. Raises MissingDependencyError."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        return getattr(transformers, kind).from_pretrained(
-            weights.resolve(source), revision=weights.revision(source), **options
-        )
-    except OSError as error:
-        raise MissingDependencyError(
-            f"initial weights '{source}' are neither a folder here, nor in the cache, nor could "
-            f"they be fetched; fetch them with `hf download {weights.resolve(source)}`, give the "
-            "folder of a checkpoint, or train with 'random'"
-        ) from error

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.tiny import groupvit
+from tests.training import two_ranks
 from tests.training.models.groupvit import ranks
 from training.models.groupvit.losses import contrastive
 from training.models.groupvit.objective import NOTHING, Batch, objective
-
-ROOT = Path(__file__).parents[4]
 
 
 def test_captions_and_words_have_losses_of_their_own() -> None:
@@ -73,16 +69,7 @@ def test_padding_of_held_is_nothing_that_is_said() -> None:
 
 
 def test_two_ranks_have_the_gradient_of_one(tmp_path: Path) -> None:
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *words, "-m", "tests.training.models.groupvit.ranks", str(tmp_path)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    two_ranks.run("tests.training.models.groupvit.ranks", tmp_path)
     found = load_file(tmp_path / "gradients.safetensors")
     for name, alone in ranks.gradients(0, 1).items():
         np.testing.assert_allclose(found[name], alone, rtol=1e-3, atol=3e-4, err_msg=name)
