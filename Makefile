@@ -48,6 +48,7 @@ format: install
 
 docs: install
 	$(BIN)/python -m grand_pipeline.docs
+	$(BIN)/python -m training.studies.page
 
 clean:
 	rm -rf .venv demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

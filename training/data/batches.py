@@ -128,6 +128,15 @@ def once(
     return (batch for batch in _made(maker, asks, workers, report) if batch is not None)
 
 
+def every(run: Rows) -> list[Row]:
+    """All rows in the order of the run, for evaluations that hold them all. Errors as in `once`."""
+    return list(itertools.chain.from_iterable(once(run, _itself, list, WINDOW)))
+
+
+def _itself(row: Row, rng: Generator) -> Row:
+    return row
+
+
 def _positions(begun: Position, step: int, whole: int) -> Iterator[Position]:
     """Where each step begins; an epoch has `whole` rows."""
     epoch, index = begun.epoch, begun.index

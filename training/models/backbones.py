@@ -1,8 +1,8 @@
 """Tiny pretrained backbones, so that tiny recipes begin as full ones do: from a Swin and a BERT.
 
 Both learn from rendered picture-book scenes of a series of their own: the Swin to name class and
-colour of what is under each of its patches, and where the patch is, the BERT to guess masked words
-of captions. A backbone is a folder that `from_pretrained` loads; it is made once per configuration
+colour of what is under each of its patches, and the box of it, the BERT to guess masked words of
+captions. A backbone is a folder that `from_pretrained` loads; it is made once per configuration
 and kept in a cache under the hash of all that went into it.
 """
 
@@ -36,12 +36,12 @@ from training.recipes.picturebook.scenes import SIDE, TRAIN_SEED, pixels
 from training.recipes.picturebook.text import COLOR_NAMES, NAMES
 from training.state import Loop, Loss
 
-VERSION = 1
+VERSION = 2
 """Raised when the making of a backbone changes, so that cached ones are not used any more."""
 
 Save = Callable[[Path], None]
 _MASKED = 0.15
-_COLOR_WEIGHT, _PLACE_WEIGHT = 0.5, 2.0
+_COLOR_WEIGHT, _BOX_WEIGHT = 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ def _kept(
 
 
 class _Tagger(nn.Module):
-    """A Swin that names class and colour under each of its patches, and where each patch is.
+    """A Swin that names class, colour and box of what is under each of its patches.
 
-    Nothing else would keep places in its states, and boxes are read from those.
+    Nothing else would keep places and extents in its states, and boxes are read from those.
     """
 
     def __init__(self, config: SwinConfig) -> None:
@@ -106,16 +106,18 @@ class _Tagger(nn.Module):
         self.swin = swin(config)
         self.classes = nn.Linear(config.hidden_size, len(NAMES))
         self.colors = nn.Linear(config.hidden_size, len(COLOR_NAMES))
-        self.place = nn.Linear(config.hidden_size, 2)
+        self.boxes = nn.Linear(config.hidden_size, 4)
 
 
 @dataclass(frozen=True)
 class _Scenes:
-    """Pictures (B, 3, S, S); class and colour per patch (B, T), -1 where there is none."""
+    """Pictures (B, 3, S, S); class and colour per patch (B, T), -1 where there is none, and the box
+    (B, T, 4) cxcywh in fractions of the picture."""
 
     pixels: Tensor
     classes: Tensor
     colors: Tensor
+    boxes: Tensor
 
 
 def _train_swin(config: SwinConfig, budget: Budget, work: Path) -> Save:
@@ -142,18 +144,28 @@ def _scenes(pool: Pool, chosen: list[int], side: int, grid: int, step: int) -> _
     slots = np.where(known, slots, 0)
     classes = np.where(known, np.take_along_axis(data.classes, slots, 1), -1)
     colors = np.where(known, np.take_along_axis(data.colors, slots, 1), -1)
-    made = _Scenes(pixels(data.images, side), torch.from_numpy(classes), torch.from_numpy(colors))
+    corners = np.take_along_axis(data.boxes, slots[..., None], 1) / SIDE
+    low, high = corners[..., :2], corners[..., 2:]
+    boxes = torch.from_numpy(np.concatenate([(low + high) / 2, high - low], -1).astype(np.float32))
     mirrored = torch.from_numpy(rng.random(len(chosen)) < 0.5)
+    shown = pixels(data.images, side)
     return _Scenes(
-        torch.where(mirrored[:, None, None, None], made.pixels.flip(3), made.pixels),
-        _mirrored(made.classes, mirrored, grid),
-        _mirrored(made.colors, mirrored, grid),
+        torch.where(mirrored[:, None, None, None], shown.flip(3), shown),
+        _mirrored(torch.from_numpy(classes), mirrored, grid),
+        _mirrored(torch.from_numpy(colors), mirrored, grid),
+        _mirrored(torch.cat([_turned(boxes, mirrored), boxes[..., 1:]], -1), mirrored, grid),
     )
 
 
+def _turned(boxes: Tensor, which: Tensor) -> Tensor:
+    """Centres (B, T, 1) along the width, in pictures some of which are mirrored."""
+    return torch.where(which[:, None, None], 1 - boxes[..., :1], boxes[..., :1])
+
+
 def _mirrored(patches: Tensor, which: Tensor, grid: int) -> Tensor:
-    turned = patches.reshape(-1, grid, grid).flip(2).flatten(1)
-    return torch.where(which[:, None], turned, patches)
+    """What belongs to patches (B, T, ...), in pictures some of which are mirrored."""
+    turned = patches.reshape(len(patches), grid, grid, -1).flip(2).reshape(patches.shape)
+    return torch.where(which.reshape(-1, *(1,) * (patches.ndim - 1)), turned, patches)
 
 
 def _named(model: nn.Module, batch: Any) -> dict[str, Tensor]:
@@ -166,11 +178,10 @@ def _named(model: nn.Module, batch: Any) -> dict[str, Tensor]:
             ("colors", tagger.colors, batch.colors),
         )
     }
-    side = round(states.shape[1] ** 0.5)
-    line = (torch.arange(side, device=states.device) + 0.5) / side
-    places = torch.stack(torch.meshgrid(line, line, indexing="ij"), -1).flatten(0, 1)
-    terms["place"] = (tagger.place(states) - places).abs().mean()
-    loss = terms["classes"] + _COLOR_WEIGHT * terms["colors"] + _PLACE_WEIGHT * terms["place"]
+    held = (batch.classes >= 0)[..., None]
+    apart = (tagger.boxes(states) - batch.boxes).abs() * held
+    terms["boxes"] = apart.sum() / (4 * held.sum()).clamp(min=1)
+    loss = terms["classes"] + _COLOR_WEIGHT * terms["colors"] + _BOX_WEIGHT * terms["boxes"]
     return {"loss": loss, **terms}
 
 

@@ -20,21 +20,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Literal, cast
 
 import torch
-from numpy.random import Generator
 from torch import Tensor, nn
 
 from grand_pipeline.errors import SettingsError
 from training import loop, optim, plots
 from training.data import views
-from training.data.batches import batches, once
+from training.data.batches import batches, every
 from training.data.filters import held_out
 from training.data.order import Position
-from training.data.rows import Row
 from training.data.source import Rows
 from training.distributed import World, barrier, default_device, joined
 from training.metrics.grounding import Pixels
@@ -46,7 +43,7 @@ from training.models.xvlm.masking import PAPER, RELEASE
 from training.models.xvlm.network import Architecture, Xvlm, swin_config
 from training.models.xvlm.objective import Batch, Terms, freeze_unused, objective
 from training.models.xvlm.scores import scores
-from training.models.xvlm.start import bert_config, start
+from training.models.xvlm.start import bert_config, look_where_similar, start
 from training.pretrained import loaded
 from training.state import Loop
 
@@ -54,8 +51,8 @@ TINY = "tiny"
 """As initial weights: backbones made by this project, see `training.models.backbones`."""
 VIEWS = (views.image_caption, views.region_text)
 MODEL, GROUNDING = "model", "grounding"
-SWIN = backbones.Budget(steps=400, batch_size=32, lr=1e-3)
-BERT = backbones.Budget(steps=200, batch_size=32, lr=1e-3)
+SWIN = backbones.Budget(steps=800, batch_size=32, lr=1e-3)
+BERT = backbones.Budget(steps=600, batch_size=32, lr=1e-3)
 PIXELS: dict[str, Pixels] = {"paper": "plain", "release": "inclusive"}
 _SHOWN = 8
 """Pictures that an evaluation draws."""
@@ -69,8 +66,9 @@ class Config:
     taken (twice as many where all pictures have boxes). `vision` and `text`: hub ids or folders of
     a Swin and a BERT, "tiny" or "random"; the tiny BERT brings its own `tokenizer`.
     `object`, `region` and `bbox` are the parts that the paper's ablation (Table 4) leaves out.
-    `grounding_steps` of the box alone follow, at `grounding_lr`. `exclude`: images that evaluate,
-    by content, COCO number or name ("file:PATH" for a list). `workers` make batches.
+    `grounding_steps` of the box alone follow, at `grounding_lr`; `similar`: they begin with
+    `start.look_where_similar`, no part of the paper. `exclude`: images that evaluate, by content,
+    COCO number or name ("file:PATH" for a list). `workers` make batches.
     """
 
     data: str
@@ -94,6 +92,7 @@ class Config:
     bbox: bool = True
     grounding_steps: int = 0
     grounding_lr: float = 3e-5
+    similar: bool = False
     exclude: tuple[str, ...] = ()
     workers: int = 4
 
@@ -130,6 +129,8 @@ def main(config: Config) -> None:
             loops = replace(config.loop, steps=config.grounding_steps)
             optimizer = replace(config.optimizer, lr=config.grounding_lr, multipliers={})
             terms, begun = Terms(align=False), export.load(out / MODEL)
+            if config.similar:
+                look_where_similar(begun.model)
             _train(config, begun, rows, terms, loops, optimizer, out / GROUNDING, world)
 
 
@@ -241,10 +242,6 @@ def evaluate(checkpoint: Path, data: str, out: Path) -> dict[str, float]:
     aligned = export.load(checkpoint / MODEL, device)
     grounding = checkpoint / GROUNDING / MODEL
     located = export.load(grounding, device) if grounding.is_dir() else aligned
-    rows = list(chain.from_iterable(once(views.require(data, *VIEWS), _itself, list, 64)))
+    rows = every(views.require(data, *VIEWS))
     pictures.draw(aligned, located, rows[:_SHOWN], out)
     return scores(aligned, located, rows)
-
-
-def _itself(row: Row, rng: Generator) -> Row:
-    return row

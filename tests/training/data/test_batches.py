@@ -18,7 +18,7 @@ from numpy.random import Generator
 from grand_pipeline.errors import ImageError, RunError
 from tests.training.data.made import add_shard, picture, write_run
 from training.data import order, transforms, views
-from training.data.batches import Skipped, batches, once
+from training.data.batches import Skipped, batches, every, once
 from training.data.order import Position
 from training.data.rows import Row
 from training.data.source import Group, Numbers, Rows
@@ -135,6 +135,13 @@ def even(row: Row, rng: Generator) -> int | None:
 
 def nothing(row: Row, rng: Generator) -> int | None:
     return None
+
+
+def test_every_row_is_held_in_the_order_of_the_run(run: Rows) -> None:
+    assert [row.image_id for row in every(run)] == [
+        one for part in once(run, lambda row, rng: row.image_id, list, 50) for one in part
+    ]
+    assert len(every(run)) == len(run)
 
 
 def test_rows_without_a_sample_are_replaced_and_told(run: Rows) -> None:

@@ -17,7 +17,7 @@ def heat(model: Xvlm, patches: Tensor, texts: Texts) -> Tensor:
     padding. `patches` (R, T, D) are the pictures'.
     """
     with torch.enable_grad():
-        fused = model.fuse(texts, whole(patches), attention=True)
+        fused = model.attend(texts, whole(patches))
         layer = fused.attention[max(2 * len(fused.attention) // 3 - 1, 0)]
         (slope,) = torch.autograd.grad(model.match(fused)[:, 1].sum(), layer)
     found: Tensor = (

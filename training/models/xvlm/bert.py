@@ -101,10 +101,10 @@ class Embeddings(nn.Module):
         return states
 
 
-def initialize(module: nn.Module) -> None:
-    """BERT's start: normal weights with a deviation of 0.02, no biases; for `nn.Module.apply`."""
+def initialize(module: nn.Module, std: float) -> None:
+    """BERT's start: normal weights of a deviation, no biases; for `nn.Module.apply`."""
     if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=std)
     if isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)
 

@@ -6,7 +6,9 @@ stage with their mean before them (section 3.2): one pass over an image serves a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -44,6 +46,9 @@ class Architecture:
     dropout: float = 0.1
     projection: int = 256
     temperature: float = 0.07
+    std: float = 0.02
+    """Deviation of weights as they are drawn: BERT's, for its width. A narrow network needs more,
+    or what it looks at hardly reaches its states."""
 
     @property
     def grid(self) -> int:
@@ -112,32 +117,53 @@ class Xvlm(nn.Module):
         self.temperature = nn.Parameter(torch.tensor([sizes.temperature]))  # FSDP cuts no scalars
         for name, part in self.named_children():
             if name != "vision":
-                part.apply(initialize)
+                part.apply(partial(initialize, std=sizes.std))
 
     def see(self, pixels: Tensor) -> Tensor:
         """Patches (I, T, D) of images (I, 3, S, S), in rows from the top left."""
         return cast(Tensor, self.vision(pixel_values=pixels).last_hidden_state)
 
     def read(self, tokens: Tensor, mask: Tensor) -> Texts:
-        """Encode texts: tokens (R, L), mask (R, L) 1 for tokens and 0 for padding."""
-        states = self.embeddings(tokens)
+        """Encode texts: tokens (R, L), mask (R, L) 1 for tokens and 0 for padding.
+
+        States of padding are undefined, here and in `fuse`.
+        """
+        parts = by_length(mask)
+        return Texts(
+            _together(
+                [self._read(tokens[rows, :most], mask[rows, :most]) for rows, most in parts], parts
+            ),
+            mask,
+        )
+
+    def _read(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        states: Tensor = self.embeddings(tokens)
         for layer in self.text:
             states = layer(states, mask)
-        return Texts(states, mask)
+        return states
 
-    def fuse(self, texts: Texts, concepts: Concepts, *, attention: bool = False) -> Fused:
-        """States (R, L, H) of texts that have looked at concepts, row by row.
-
-        With `attention` also the probabilities of the cross-attention of every layer, each
-        (R, heads, L, 1 + T), in the graph, so that they have gradients.
-        """
-        states = texts.states
-        shown: list[Tensor] = []
-        for layer in self.fusion:
-            states = layer(
-                states, texts.mask, concepts.states, concepts.mask, shown if attention else None
+    def fuse(self, texts: Texts, concepts: Concepts) -> Fused:
+        """States (R, L, H) of texts that have looked at concepts, row by row."""
+        parts = by_length(texts.mask)
+        fused = [
+            self._fuse(
+                Texts(texts.states[rows, :most], texts.mask[rows, :most]), concepts.take(rows)
             )
-        return Fused(states, tuple(shown))
+            for rows, most in parts
+        ]
+        return Fused(_together(fused, parts))
+
+    def attend(self, texts: Texts, concepts: Concepts) -> Fused:
+        """`fuse`, with the probabilities of the cross-attention of every layer, each
+        (R, heads, L, 1 + T), in the graph, so that they have gradients."""
+        shown: list[Tensor] = []
+        return Fused(self._fuse(texts, concepts, shown), tuple(shown))
+
+    def _fuse(self, texts: Texts, concepts: Concepts, shown: list[Tensor] | None = None) -> Tensor:
+        states = texts.states
+        for layer in self.fusion:
+            states = layer(states, texts.mask, concepts.states, concepts.mask, shown)
+        return states
 
     def project(self, concepts: Concepts, texts: Texts) -> tuple[Tensor, Tensor]:
         """Unit vectors (R, P) of concepts and of texts, by whose product they are similar."""
@@ -230,6 +256,26 @@ def waves(side: int, width: int) -> Tensor:
     line = torch.cat([angles.sin(), angles.cos()], 1)
     rows, columns = line[:, None].expand(-1, side, -1), line[None].expand(side, -1, -1)
     return torch.cat([rows, columns], -1).flatten(0, 1)
+
+
+def by_length(mask: Tensor) -> list[tuple[Tensor, int]]:
+    """Rows (r,) of a padding mask (R, L) that go through layers together, and their most tokens.
+
+    A text about a box has a few words and a caption many: together, most of what is computed would
+    be padding. Texts of at most half the length are apart from the others. There are two parts even
+    where one is empty, because under FSDP all ranks have to call a layer equally often.
+    """
+    longest = mask.shape[1]
+    half = (longest + 1) // 2
+    short = mask[:, half:].sum(1) == 0
+    return [(short.nonzero()[:, 0], half), ((~short).nonzero()[:, 0], longest)]
+
+
+def _together(states: Sequence[Tensor], parts: Sequence[tuple[Tensor, int]]) -> Tensor:
+    """States (r, l, H) of the parts in one tensor (R, L, H) again, zero where they had none."""
+    longest = parts[-1][1]
+    wide = torch.cat([F.pad(one, (0, 0, 0, longest - one.shape[1])) for one in states])
+    return wide[torch.cat([rows for rows, _ in parts]).argsort()]
 
 
 def _head(width: int, out: int) -> nn.Sequential:

@@ -17,7 +17,7 @@ from training.models.xvlm import attention
 from training.models.xvlm.export import Trained
 from training.models.xvlm.scores import Seen, locate, look, read
 
-_SIDE, _LINE = 224, 16
+_SIDE, _LINE, _GAP = 224, 16, 6
 _FOUND, _TRUE = (214, 39, 40), (44, 160, 44)
 _BOXES = 6
 """Expressions of a picture that are drawn."""
@@ -90,9 +90,10 @@ def _tile(picture: np.ndarray, title: str) -> Image.Image:
 
 
 def _save(tiles: Sequence[Image.Image], path: Path, across: int = 6) -> Path:
+    wide, high = _SIDE + _GAP, _SIDE + _LINE
     rows = -(-len(tiles) // across)
-    sheet = Image.new("RGB", (min(len(tiles), across) * _SIDE, rows * (_SIDE + _LINE)), "white")
+    sheet = Image.new("RGB", (min(len(tiles), across) * wide - _GAP, rows * high), "white")
     for number, tile in enumerate(tiles):
-        sheet.paste(tile, (number % across * _SIDE, number // across * (_SIDE + _LINE)))
+        sheet.paste(tile, (number % across * wide, number // across * high))
     sheet.save(path)
     return path

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from transformers import BertConfig
 
 from grand_pipeline.errors import SettingsError
+from training.models.xvlm.bert import Attention, Layer
 from training.models.xvlm.network import Architecture, Xvlm
 from training.pretrained import loaded
 
@@ -102,6 +104,27 @@ def _fill_named(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: 
             value.copy_(state[name])
 
 
+def look_where_similar(model: Xvlm, spread: float = 2.0) -> None:
+    """Let the first cross-attention look, in place, where text and patch are similar.
+
+    Its queries and keys become the projections that the contrastive loss has trained, scaled so
+    that logits deviate by about `spread` among patches (states are normed: each of their channels
+    is taken for an independent one of variance 1). Where to look is then not to be found by the
+    loss of the box, from which short trainings do not learn it.
+    """
+    cross = cast(Attention, cast(Layer, model.fusion[0]).cross)
+    said, seen = model.text_projection, model.concept_projection
+    times = -(-cross.query.out_features // said.out_features)
+    with torch.no_grad():
+        per_head = cross.query.out_features // cross.heads
+        variance = (said.weight.square().sum(1) * seen.weight.square().sum(1)).mean() * per_head
+        scale = (spread * per_head**0.5 / variance.sqrt()).sqrt()
+        for part, source in ((cross.query, said), (cross.key, seen)):
+            rows = len(part.weight)
+            part.weight.copy_(scale * source.weight.repeat(times, 1)[:rows])
+            part.bias.copy_(scale * source.bias.repeat(times)[:rows])
+
+
 def bert_config(sizes: Architecture) -> BertConfig:
     """The configuration of a BERT that both encoders of texts can be cut out of."""
     return BertConfig(
@@ -111,4 +134,5 @@ def bert_config(sizes: Architecture) -> BertConfig:
         intermediate_size=sizes.inner,
         num_attention_heads=sizes.heads,
         num_hidden_layers=sizes.text_layers + sizes.fusion_layers,
+        initializer_range=sizes.std,
     )

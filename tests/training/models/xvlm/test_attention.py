@@ -13,7 +13,7 @@ def test_heat_is_attention_times_the_positive_slope() -> None:
     model = xvlm.network()
     patches, texts = model.see(xvlm.pixels(2)), model.read(*xvlm.texts(2))
     found = attention.heat(model, patches, texts)
-    fused = model.fuse(texts, whole(patches), attention=True)
+    fused = model.attend(texts, whole(patches))
     first = fused.attention[0]  # of two layers, two thirds up
     (slope,) = torch.autograd.grad(model.match(fused)[0, 1], first)
     for token in range(4):

@@ -83,7 +83,7 @@ def test_boxes_are_fractions_and_projections_unit_vectors() -> None:
 
 def test_attention_has_gradients_of_a_match() -> None:
     model = xvlm.network()
-    fused = model.fuse(model.read(*xvlm.texts(2)), whole(model.see(xvlm.pixels(2))), attention=True)
+    fused = model.attend(model.read(*xvlm.texts(2)), whole(model.see(xvlm.pixels(2))))
     assert [tuple(layer.shape) for layer in fused.attention] == [(2, 2, 4, 17)] * 2
     (slope,) = torch.autograd.grad(model.match(fused)[:, 1].sum(), fused.attention[0])
     assert float(slope.abs().sum()) > 0
@@ -111,3 +111,23 @@ def test_positions_begin_as_waves_and_all_differ() -> None:
     table = xvlm.network().vision.embeddings.position_embeddings[0]
     assert table.tolist() == waves(8, 16).tolist()
     assert len(torch.unique((table * 1e4).round(), dim=0)) == 64
+
+
+def test_short_texts_apart_are_what_they_are_among_long_ones() -> None:
+    model = xvlm.network()
+    tokens = torch.randint(5, 20, (4, 9))
+    mask = torch.arange(9) < torch.tensor([3, 9, 5, 7])[:, None]
+    texts = model.read(tokens, mask)
+    concepts = whole(model.see(xvlm.pixels(4)))
+    fused = model.fuse(texts, concepts).states
+    for row, length in enumerate((3, 9, 5, 7)):
+        alone = model.read(tokens[row : row + 1, :length], mask[row : row + 1, :length])
+        torch.testing.assert_close(texts.states[row, :length], alone.states[0])
+        seen = model.attend(alone, concepts.take(torch.tensor([row]))).states[0]
+        torch.testing.assert_close(fused[row, :length], seen)
+    none = model.read(tokens[:0], mask[:0])
+    assert model.fuse(none, concepts.take(torch.arange(0))).states.shape == (
+        0,
+        9,
+        model.sizes.hidden,
+    )

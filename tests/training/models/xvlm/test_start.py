@@ -12,7 +12,7 @@ import torch
 from grand_pipeline.errors import MissingDependencyError, SettingsError
 from tests.tiny import xvlm
 from training.models.xvlm.network import Texts, Xvlm, swin_config
-from training.models.xvlm.start import RANDOM, start
+from training.models.xvlm.start import RANDOM, look_where_similar, start
 
 SIZES = replace(xvlm.SIZES, text_layers=2, fusion_layers=1)
 
@@ -98,3 +98,25 @@ def test_missing_weights_are_one_clear_line(tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(MissingDependencyError, match="train with 'random'"):
         start(Xvlm(SIZES), str(empty), RANDOM)
+
+
+def test_a_fresh_cross_attention_can_look_where_text_and_patch_are_similar() -> None:
+    model = Xvlm(replace(xvlm.SIZES, hidden=48, heads=3)).eval()
+    for part in (model.text_projection, model.concept_projection):
+        torch.nn.init.normal_(part.weight)
+    look_where_similar(model, 2.0)
+    rng = torch.Generator().manual_seed(3)
+    states, patches = (torch.randn(400, width, generator=rng) for width in (48, 32))
+    with torch.no_grad():
+        similar = model.text_projection(states) @ model.concept_projection(patches).T
+        cross: Any = model.fusion[0].cross
+        # Every head looks with two copies of the eight channels of a projection.
+        query, key = (
+            part.unflatten(1, (3, 16)) for part in (cross.query(states), cross.key(patches))
+        )
+    logits = torch.einsum("rhd,thd->hrt", query, key) / 4
+    for head in logits:
+        torch.testing.assert_close(
+            head, similar * (head.norm() / similar.norm()), rtol=1e-3, atol=1e-4
+        )
+        assert float(head.std(1).mean()) == pytest.approx(2.0, rel=0.6)
