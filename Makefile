@@ -35,7 +35,7 @@ demo: install
 	@echo "The dataset itself: demo/run/annotations/*.parquet"
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

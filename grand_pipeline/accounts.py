@@ -1,11 +1,32 @@
-"""What became of every input of a run: each stands under exactly one heading."""
+"""What a run has come to: every input under exactly one heading, every stage shard by shard."""
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
+from grand_pipeline import images, ingest, publication, reasons
+from grand_pipeline.columns import ImageRow
+from grand_pipeline.plan import Plan, Step
 from grand_pipeline.store import ANNOTATIONS, Run
+
+HEADINGS = ("found", "annotated", "failed", "duplicate", "unreadable", "pending")
+
+
+def report(run: Run, plan: Plan, failures: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """`account`, and per stage: shards done, stale (and why) or missing, images failed.
+
+    `failures` map a step's key and an image id to the reason.
+    """
+    stages = {step.key: _step(run, step) for step in plan.steps}
+    stages[ANNOTATIONS] = _annotations(run, plan)
+    for key, counts in stages.items():
+        counts["failed"] = len(failures.get(key, {}))
+    failed = {image_id for found in failures.values() for image_id in found}
+    return {**account(run, failed, plan.fingerprint), "stages": stages}
 
 
 def account(run: Run, failed: Collection[str], fingerprint: str) -> dict[str, int]:
@@ -32,6 +53,58 @@ def account(run: Run, failed: Collection[str], fingerprint: str) -> dict[str, in
     return {"found": counts.total() + duplicates, **counts, "duplicate": duplicates}
 
 
+def departed(run: Run) -> Iterator[tuple[str, str]]:
+    """(uri, what became of it) of pictures that are no longer where a run has them from.
+
+    Their rows stay: an annotation is of a content, and its file may be kept elsewhere. Looked for
+    are local files alone; of the others, and of files that were overwritten since the last ingest,
+    `grand verify --images` knows.
+    """
+    listed = [(row.image_id, row.uri) for row in run.images() if _needs_file(row)]
+    times = Counter(uri for _, uri in listed)
+    twice = sorted(uri for uri, count in times.items() if count > 1)
+    now = {row.uri: row.image_id for row in ingest.scan(twice, known={i for i, _ in listed})}
+    for image_id, uri in listed:
+        if _is_local(uri) and not os.path.exists(images.local_path(uri)):
+            yield uri, f"is gone; the row of {image_id} stays"
+        elif now.get(uri, image_id) != image_id:
+            yield uri, f"is another picture now, {now[uri]}; the row of {image_id} stays"
+
+
+def _step(run: Run, step: Step) -> dict[str, Any]:
+    states = _states(run, step.key, step.fingerprint)
+    if states["stale"]:
+        marks = {(f.get("identity", ""), f.get("fingerprint")) for f in _footers(run, step.key)}
+        lines = {line for old, _ in marks for line in reasons.differences(old, step.identity)}
+        if any(old == step.identity and mark != step.fingerprint for old, mark in marks):
+            lines.add(reasons.PARTIAL)
+        states["why"] = sorted(lines) or [reasons.LISTING]
+    return states
+
+
+def _annotations(run: Run, plan: Plan) -> dict[str, Any]:
+    states = _states(run, ANNOTATIONS, plan.fingerprint)
+    if states["stale"]:
+        wanted = {step.key: step.fingerprint for step in plan.steps}
+        made = [json.loads(footer.get("made_from", "{}")) for footer in _footers(run, ANNOTATIONS)]
+        sources = ({key: mark for key, (mark, _) in each.items()} for each in made)
+        lines = {line for old in sources for line in reasons.parents_changed(old, wanted)}
+        states["why"] = sorted(lines) or [reasons.PATHS]
+    return states
+
+
+def _states(run: Run, key: str, fingerprint: str) -> dict[str, Any]:
+    counts = Counter(run.state(key, shard, fingerprint) for shard in run.shards())
+    return {"done": counts["done"], "stale": counts["stale"], "missing": counts["missing"]}
+
+
+def _footers(run: Run, key: str) -> Iterator[dict[str, str]]:
+    for shard in run.shards():
+        footer = publication.metadata(run.fragment(key, shard))
+        if footer is not None:
+            yield footer
+
+
 def _published(run: Run, shard: str) -> Mapping[str, bool]:
     """Image id -> whether its published row holds errors."""
     try:
@@ -39,3 +112,12 @@ def _published(run: Run, shard: str) -> Mapping[str, bool]:
     except FileNotFoundError:  # Not there yet, or superseded just now by a driver at work.
         return {}
     return dict(zip(rows["image_id"], map(bool, rows["errors"]), strict=True))
+
+
+def _needs_file(row: ImageRow) -> bool:
+    """Whether stages read the picture from its file: it has one, and the run holds no copy."""
+    return row.error is None and row.format is not None and row.bytes is None
+
+
+def _is_local(uri: str) -> bool:
+    return "://" not in uri or uri.startswith("file://")

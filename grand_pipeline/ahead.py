@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from grand_pipeline.record import Record
@@ -12,7 +12,7 @@ from grand_pipeline.record import Record
 
 def prepared(
     prepare: Callable[[Sequence[int]], list[Record]], batches: Sequence[Sequence[int]]
-) -> Iterator[list[Record]]:
+) -> Generator[list[Record], None, None]:
     """`prepare` of every batch in order, the next one under way while this one is in use.
 
     One batch ahead and no more: decoded photographs fill memory fast.

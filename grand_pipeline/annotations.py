@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from grand_pipeline import codec, columns
 from grand_pipeline.columns import ANNOTATION_SCHEMA, Column, Family, StageError
+from grand_pipeline.fragments import commit
 from grand_pipeline.plan import Plan
 from grand_pipeline.publish import annotation_rows
 from grand_pipeline.store import ANNOTATIONS, ERROR, Run
-from grand_pipeline.worker import Outcome, commit
+from grand_pipeline.worker import Outcome
 
 _PUBLISHED: tuple[Column[Any] | Family[Any], ...] = (
     columns.TAGS,

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from grand_pipeline import ingest, lock, preflight, publication, runner, settings
-from grand_pipeline.accounts import account
+from grand_pipeline import (
+    accounts,
+    ingest,
+    lock,
+    preflight,
+    publication,
+    retry,
+    runner,
+    settings,
+)
+from grand_pipeline.cluster import alive_nodes, connected, this_machine
 from grand_pipeline.errors import RunError, TooManyFailedError, UserError
-from grand_pipeline.plan import Plan, Step, check_fits, differences, make_plan, without_gpus
-from grand_pipeline.pool import alive_nodes
-from grand_pipeline.stage import Resources
+from grand_pipeline.plan import Plan, Step, check_fits, make_plan, without_gpus
 from grand_pipeline.store import ANNOTATIONS, ERROR, Run
 from grand_pipeline.worker import Outcome
 
@@ -50,7 +55,7 @@ def build(job: Job, watch: Watcher) -> Run:
     TooManyFailedError when more images failed than `max_failed`.
     """
     job = replace(job, preset=with_imported(job.preset, job.out))
-    _fitting_plan(job)
+    checked_plan(job)
     if job.images:
         next(ingest.discover(job.images, skip=job.out))  # A mistyped folder leaves no run behind.
     job = _with_models(job, watch)
@@ -64,7 +69,7 @@ def build(job: Job, watch: Watcher) -> Run:
         if not run.shards():
             raise UserError(f"nothing to annotate in {', '.join(job.images) or job.out}")
         _execute(run, plan, token, job.address, watch)
-    _check_failed(run, plan, job.max_failed)
+    check_failed(run, plan, job.max_failed)
     return run
 
 
@@ -74,12 +79,8 @@ def rerun(run: Run, key: str, job: Job, watch: Watcher) -> Run:
     Raises UserError for a plan that can not work and for a stage that was imported, before
     anything is discarded.
     """
-    plan = _fitting_plan(job)
-    if plan.step(key).stage.given:
-        raise UserError(
-            f"'{key}' was imported into '{run.root}', and nothing here can compute it; run "
-            "`grand import` again with the predictions"
-        )
+    plan = checked_plan(job)
+    _refuse_imported(run, plan.step(key))
     again = [*plan.descendants(key), ANNOTATIONS]
     job = _with_models(job, watch)
     with lock.hold(run.root):
@@ -88,6 +89,35 @@ def rerun(run: Run, key: str, job: Job, watch: Watcher) -> Run:
             for shard in run.shards():
                 run.discard(step, shard)
     return build(replace(job, out=run.root, images=()), watch)
+
+
+def rerun_failed(run: Run, key: str | None, job: Job, watch: Watcher) -> Run:
+    """Try the images again that stage `key`, or any stage, failed on, and nothing else.
+
+    Raises UserError for options that would change what the other images have, and for a stage that
+    was imported, before anything is touched.
+    """
+    plan = checked_plan(job)
+    if key is not None:
+        _refuse_imported(run, plan.step(key))
+    if plan.fingerprint != resolved_plan(*recorded_preset(run)).fingerprint:
+        raise UserError(
+            "with --failed only options can be set that do not change what is written, such as "
+            "STAGE.limits.image_seconds; for others use `grand rerun STAGE` without --failed"
+        )
+    job = _with_models(job, watch)
+    with lock.hold(run.root):
+        count = retry.take_out_failed(run, plan, key)
+    watch.phase(f"{count} failed images are tried again")
+    return build(replace(job, out=run.root, images=()), watch)
+
+
+def _refuse_imported(run: Run, step: Step) -> None:
+    if step.stage.given:
+        raise UserError(
+            f"'{step.key}' was imported into '{run.root}', and nothing here can compute it; run "
+            "`grand import` again with the predictions"
+        )
 
 
 def resolved_plan(preset: settings.Preset, until: str | None = None) -> Plan:
@@ -112,15 +142,19 @@ def _imported(out: Path) -> settings.Tables:
     return {key: table for key, table in recorded.items() if key.startswith("imported.")}
 
 
-def _fitting_plan(job: Job) -> Plan:
-    """The job's plan. Raises PlanError when it is for this machine and this machine is too small.
+def checked_plan(job: Job) -> Plan:
+    """The job's plan, before anything is looked at or written.
 
-    A cluster's size is known, and checked, when Ray has been reached.
+    Raises RunError where no run can be, and, where this machine is to do the work, PlanError when
+    it is too small and MissingDependencyError when an extra is missing. A cluster's size is known,
+    and checked, when Ray has been reached; what is installed there is for it to say.
     """
+    preflight.check_place(job.out)
     plan = resolved_plan(job.preset, job.until)
     if job.address is None:
         here = [this_machine()]
         check_fits(without_gpus(plan, here), here)
+        preflight.check_extras([step.stage for step in plan.steps])
     return plan
 
 
@@ -143,34 +177,9 @@ def recorded_preset(run: Run) -> tuple[settings.Preset, str | None]:
 
 
 def status(run: Run) -> dict[str, Any]:
-    """What became of the images (see `account`), and per stage: shards done, stale (and why) or
-    missing, images failed.
-    """
+    """What became of the images and of the stages (see `accounts`)."""
     plan = resolved_plan(*recorded_preset(run))
-    failures = failed_images(run, plan)
-    stages = {step.key: _step_status(run, step) for step in plan.steps}
-    stages[ANNOTATIONS] = _states(run, ANNOTATIONS, plan.fingerprint)
-    for key, counts in stages.items():
-        counts["failed"] = len(failures.get(key, {}))
-    return {
-        **account(run, {i for failed in failures.values() for i in failed}, plan.fingerprint),
-        "stages": stages,
-    }
-
-
-def _step_status(run: Run, step: Step) -> dict[str, Any]:
-    states = _states(run, step.key, step.fingerprint)
-    if states["stale"]:
-        footers = (publication.metadata(run.fragment(step.key, s)) for s in run.shards())
-        found = {footer["identity"] for footer in footers if footer and "identity" in footer}
-        lines = {line for old in found for line in differences(old, step.identity)}
-        states["why"] = sorted(lines) or ["the list of images changed"]
-    return states
-
-
-def _states(run: Run, key: str, fingerprint: str) -> dict[str, Any]:
-    counts = Counter(run.state(key, shard, fingerprint) for shard in run.shards())
-    return {"done": counts["done"], "stale": counts["stale"], "missing": counts["missing"]}
+    return accounts.report(run, plan, failed_images(run, plan))
 
 
 def failed_images(run: Run, plan: Plan) -> dict[str, dict[str, str]]:
@@ -184,13 +193,6 @@ def failed_images(run: Run, plan: Plan) -> dict[str, dict[str, str]]:
                 failed = {image: message for image, message in pairs if message is not None}
                 failures.setdefault(step.key, {}).update(failed)
     return failures
-
-
-def this_machine() -> Resources:
-    """CPUs, GPUs and memory of this machine, without importing torch or starting Ray."""
-    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return Resources(len(os.sched_getaffinity(0)), gpus, memory)
 
 
 def described(preset: settings.Preset, until: str | None) -> dict[str, Any]:
@@ -215,16 +217,16 @@ def add_images(
     Raises UserError for new images when the steps `given` were imported: nobody could annotate
     them.
     """
-    known = ingest.known_of(run.images())
-    found = ingest.ingest(ingest.discover(images, skip=run.root), known=known)
+    listed = {row.image_id: (row.uri, *row.duplicates) for row in run.images()}
+    found = ingest.ingest(ingest.discover(images, skip=run.root), known=listed)
     if found.rows and given:
         raise UserError(
             f"{len(found.rows)} images are not in '{run.root}' (first: {found.rows[0].uri}), and "
             f"its {_some(given)} can only be imported: add them with `grand import ... --images`, "
             "together with their predictions"
         )
-    if found.duplicates:
-        run.add_duplicates(found.duplicates)
+    if places := ingest.moved(listed, found.seen):
+        run.relist(places)
     for start in range(0, len(found.rows), shard_size):
         rows = found.rows[start : start + shard_size]
         run.add_shard([ingest.with_bytes(row) for row in rows] if embed else rows)
@@ -255,35 +257,15 @@ def _execute(run: Run, plan: Plan, token: str, address: str | None, watch: Watch
         return
     watch.phase("annotate")
     watch.begin(todo)
-    with _ray(address, plan):
+    with connected(address, plan):
         fitted = without_gpus(plan, alive_nodes().values())
         if fitted != plan:
             watch.phase("annotate (no GPU here: on CPUs)")
         runner.execute(run, fitted, done, token, watch.report)
 
 
-@contextmanager
-def _ray(address: str | None, plan: Plan) -> Iterator[None]:
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    quiet = {"log_to_driver": False, "include_dashboard": False, "logging_level": "ERROR"}
-    if address is None:
-        machine = this_machine()
-        ray.init(num_cpus=int(machine.cpus), num_gpus=int(machine.gpus), **quiet)
-    else:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        nodes = list(alive_nodes().values())
-        check_fits(without_gpus(plan, nodes), nodes)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_failed(run: Run, plan: Plan, allowed: int | None) -> None:
+def check_failed(run: Run, plan: Plan, allowed: int | None) -> None:
+    """Raises TooManyFailedError when more images failed than `allowed`; None allows none."""
     failures = failed_images(run, plan)
     count = len({image for failed in failures.values() for image in failed})
     if count > (allowed or 0):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
+import math
 import types
 import typing
 from collections.abc import Callable
@@ -52,6 +54,24 @@ def encode(value: Any) -> Any:
 def decode(hint: Any, plain: Any) -> Any:
     """The inverse of `encode` for annotation `hint`."""
     return None if plain is None else _decoder(hint)(plain)
+
+
+def json_text(plain: Any) -> str:
+    """Plain values as JSON that any program reads: no number but finite ones, others are null.
+
+    Values that JSON does not know, such as dates, become text.
+    """
+    return json.dumps(_finite(plain), ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _finite(plain: Any) -> Any:
+    if isinstance(plain, float):
+        return plain if math.isfinite(plain) else None
+    if isinstance(plain, dict):
+        return {str(name): _finite(value) for name, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [_finite(value) for value in plain]
+    return plain
 
 
 _PLAIN = frozenset((*_SCALARS, type(None)))

@@ -27,7 +27,7 @@ from grand_pipeline.columns import (
     Column,
     Family,
 )
-from grand_pipeline.stage import Resources, Stage
+from grand_pipeline.stage import Limits, Resources, Stage
 from grand_pipeline.zoo import page
 
 _NOTE = "<!-- Written by `make docs` from the code; edit the code instead. -->"
@@ -179,7 +179,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, Resources):
+    if isinstance(value, Resources | Limits):
         return ", ".join(f"`{k}={v:g}`" for k, v in dataclasses.asdict(value).items())
     if dataclasses.is_dataclass(value):
         return "built in"

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from grand_pipeline import vllm_env, weights
+from grand_pipeline import memory, vllm_env, weights
 
 PYTHON = (3, 11)
 DISK_GB = 5.0
@@ -128,7 +128,7 @@ def _ray() -> Check:
 
 
 def _memory() -> Check:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    total = memory.machine() / 2**30
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     fits = total >= MEMORY_GB
     remedy = _unless(fits, f"{MEMORY_GB:g} GB are needed for the embedded models")

@@ -106,19 +106,31 @@ def _open(uri: str, data: bytes | None, scale: float = 1.0) -> Image.Image:
 def _read_remote(uri: str) -> bytes:
     import fsspec
 
-    scheme = uri.partition("://")[0]
     try:
         with fsspec.open(uri, "rb") as file:
             content: bytes = file.read()
     except ImportError as error:
-        raise MissingDependencyError(
-            f"reading {scheme}:// needs a package that is not installed ({error}); "
-            "for s3:// run: pip install 'grand-pipeline[s3]'"
-        ) from None
+        raise lacking_package(uri, error) from None
     except ValueError as error:
-        known = suggest(scheme, fsspec.available_protocols())
-        raise ImageError(f"cannot read '{uri}': {error}.{known}") from None
+        raise ImageError(f"cannot read '{uri}': {error}.{suggested_scheme(uri)}") from None
     return content
+
+
+def lacking_package(uri: str, error: ImportError) -> MissingDependencyError:
+    """What to raise for a uri whose scheme is known and whose file system is not installed."""
+    ours = uri.startswith(("s3://", "s3a://"))
+    remedy = "pip install 'grand-pipeline[s3]'" if ours else "install it beside grand with pip"
+    return MissingDependencyError(
+        f"'{uri}' needs a package that is not installed ({error}): {remedy}"
+    )
+
+
+def suggested_scheme(uri: str) -> str:
+    """Tail of a message for a uri whose scheme is unknown: the nearest and all that are known."""
+    import fsspec
+
+    scheme, known = uri.partition("://")[0], fsspec.available_protocols()
+    return "" if scheme in known else suggest(scheme, known)
 
 
 def _decode(data: bytes, max_pixels: int, scale: float = 1.0) -> tuple[Image.Image, str]:

@@ -21,16 +21,13 @@ from typing import TYPE_CHECKING
 
 from grand_pipeline import images
 from grand_pipeline.columns import ImageRow
-from grand_pipeline.errors import ImageError, MissingDependencyError, UserError
+from grand_pipeline.errors import ImageError, UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _TRIES = 8
 """Files that `sample` opens at most for each image asked."""
-
-Known = Mapping[str, Collection[str]]
-"""Image id -> every uri of that content that a run already lists."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +36,10 @@ class Intake:
 
     rows: tuple[ImageRow, ...]
     """New contents in the order found, later equal files listed in `duplicates`."""
-    duplicates: tuple[tuple[str, str], ...]
-    """(image_id, uri): new paths of contents that the run already has."""
+    seen: Mapping[str, tuple[str, ...]]
+    """Image id -> where this content, which the run already has, was found now."""
     found: int
     """Files looked at."""
-    known: int
-    """Files that the run already lists under the same uri with the same content."""
 
 
 def content_id(data: bytes) -> str:
@@ -79,7 +74,7 @@ def discover(source: str | Sequence[str], *, skip: Path | None = None) -> Iterat
 
 
 def scan(
-    uris: Iterable[str], *, known: Collection[str] | Known = (), threads: int = 8
+    uris: Iterable[str], *, known: Collection[str] = (), threads: int = 8
 ) -> Iterator[ImageRow]:
     """One row per file in the order given: hashed always, decoded unless its id is in `known`.
 
@@ -96,46 +91,59 @@ def scan(
             yield running.popleft().result()
 
 
-def collect(rows: Iterable[ImageRow], known: Known) -> Intake:
+def collect(rows: Iterable[ImageRow], known: Collection[str]) -> Intake:
     """Merge rows of equal content: the first stays, the others become its `duplicates`."""
     fresh: dict[str, ImageRow] = {}
-    others: dict[str, list[str]] = {}
-    pairs: list[tuple[str, str]] = []
-    found = listed = 0
+    uris: dict[str, list[str]] = {}
+    found = 0
     for row in rows:
         found += 1
-        if row.image_id in known:
-            if row.uri in known[row.image_id]:
-                listed += 1
-            else:
-                pairs.append((row.image_id, row.uri))
-        elif row.image_id in fresh:
-            others.setdefault(row.image_id, []).append(row.uri)
-        else:
-            fresh[row.image_id] = row
-    merged = (
-        dataclasses.replace(row, duplicates=tuple(others.get(image_id, ())))
-        for image_id, row in fresh.items()
-    )
-    return Intake(tuple(merged), tuple(pairs), found, listed)
+        uris.setdefault(row.image_id, []).append(row.uri)
+        if row.image_id not in known:
+            fresh.setdefault(row.image_id, row)
+    merged = (dataclasses.replace(row, duplicates=tuple(uris[i][1:])) for i, row in fresh.items())
+    seen = {i: tuple(places) for i, places in uris.items() if i not in fresh}
+    return Intake(tuple(merged), seen, found)
 
 
 def ingest(
     uris: Iterable[str],
     *,
-    known: Known | None = None,
+    known: Collection[str] = (),
     threads: int = 8,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Intake:
     """`scan` and `collect` in one; `progress` is called with the number of files done."""
-    listed = known or {}
 
     def counted() -> Iterator[ImageRow]:
-        for done, row in enumerate(scan(uris, known=listed, threads=threads), start=1):
+        for done, row in enumerate(scan(uris, known=known, threads=threads), start=1):
             progress(done)
             yield row
 
-    return collect(counted(), listed)
+    return collect(counted(), known)
+
+
+def moved(
+    listed: Mapping[str, tuple[str, ...]], seen: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """Image id -> all uris of its content, where a run lists others than these.
+
+    `listed` has a run's uris, `seen` is that of an `Intake`. A listed uri that was not seen stays
+    if its file, read again, still has this content: other folders may have been named before.
+    An image that was not seen at all is left as it is.
+    """
+    found = {image_id: frozenset(uris) for image_id, uris in seen.items()}
+    doubtful = {uri for i, uris in found.items() for uri in listed[i] if uri not in uris}
+    now = {row.uri: row.image_id for row in scan(sorted(doubtful), known=listed)}
+    right = {
+        image_id: tuple(
+            uri
+            for uri in dict.fromkeys((*listed[image_id], *seen[image_id]))
+            if uri in uris or now[uri] == image_id
+        )
+        for image_id, uris in found.items()
+    }
+    return {image_id: uris for image_id, uris in right.items() if uris != listed[image_id]}
 
 
 def sample(source: str | Sequence[str], count: int = 16) -> list[Image]:
@@ -155,16 +163,6 @@ def sample(source: str | Sequence[str], count: int = 16) -> list[Image]:
     return found
 
 
-def known_of(rows: Iterable[ImageRow], duplicates: Iterable[tuple[str, str]] = ()) -> Known:
-    """What a run already lists: its image rows and the (image_id, uri) pairs found later."""
-    known: dict[str, set[str]] = {}
-    for row in rows:
-        known.setdefault(row.image_id, set()).update((row.uri, *row.duplicates))
-    for image_id, uri in duplicates:
-        known.setdefault(image_id, set()).add(uri)
-    return known
-
-
 def with_bytes(row: ImageRow) -> ImageRow:
     """The row with its file's content embedded; unreadable ones stay as they are.
 
@@ -179,7 +177,7 @@ def with_bytes(row: ImageRow) -> ImageRow:
     return dataclasses.replace(row, bytes=data)
 
 
-def _row(uri: str, known: Collection[str] | Known) -> ImageRow:
+def _row(uri: str, known: Collection[str]) -> ImageRow:
     try:
         data = images.read_bytes(uri)
     except ImageError as error:
@@ -273,12 +271,11 @@ def _remote(source: str) -> list[str]:
         else:
             paths = [path] if system.exists(path) else []
     except ImportError as error:
-        raise MissingDependencyError(
-            f"'{source}' needs a package that is not installed ({error}); "
-            "for s3:// run: pip install 'grand-pipeline[s3]'"
-        ) from None
+        raise images.lacking_package(source, error) from None
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot list '{source}': {error}") from None
+        raise UserError(
+            f"cannot list '{source}': {error}.{images.suggested_scheme(source)}"
+        ) from None
     # Hidden names count below the named folder only: the folder itself was asked for.
     base = len(str(path).rstrip("/"))
     shown = [name for name in sorted(paths) if "/." not in name[base:]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -172,13 +173,31 @@ def check_fits(plan: Plan, nodes: Iterable[Resources]) -> None:
     rows += [(f"stage {s.key}", *_amounts(s.stage.resources)) for s in misfits]
     rows += [(f"node {i}", *_amounts(node)) for i, node in enumerate(sizes)]
     table = "\n".join(f"  {a:<32}{b:>8}{c:>8}{d:>12}" for a, b, c, d in rows)
-    hint = f"--set {misfits[0].key}.resources.gpus=0"
-    raise PlanError(f"no node can hold these stages:\n{table}\nAdd a node or ask less, e.g. {hint}")
+    raise PlanError(
+        f"no node can hold these stages:\n{table}\n"
+        f"Add a node or ask less, e.g. {_asking_less(misfits[0], sizes)}"
+    )
+
+
+def _asking_less(step: Step, nodes: Sequence[Resources]) -> str:
+    """The option with which the node that comes nearest could hold the stage."""
+    lacking = [_lacking(node, step.stage.resources) for node in nodes] or [{"cpus": 0.0}]
+    nearest = min(lacking, key=len)
+    return " ".join(f"--set {step.key}.resources.{name}={n:g}" for name, n in nearest.items())
+
+
+def _lacking(node: Resources, need: Resources) -> dict[str, float]:
+    """What the node has of each thing that it has too little of, rounded down."""
+    return {
+        name: math.floor(getattr(node, name) * 10) / 10
+        for name in ("cpus", "gpus", "memory_gb")
+        if getattr(node, name) < getattr(need, name)
+    }
 
 
 def holds(node: Resources, need: Resources) -> bool:
     """Whether free resources `node` are enough for `need`."""
-    return node.cpus >= need.cpus and node.gpus >= need.gpus and node.memory_gb >= need.memory_gb
+    return not _lacking(node, need)
 
 
 def _amounts(resources: Resources) -> tuple[str, str, str]:
@@ -232,26 +251,6 @@ def _identity(stage: Stage[Any], parents: dict[str, str]) -> str:
             "parents": parents,
         }
     )
-
-
-_PARTS = {"weights": "weights of", "prompts": "prompt", "parents": "parent"}
-
-
-def differences(old: str, new: str) -> list[str]:
-    """What differs between two identities, one line each: why a fragment is stale."""
-    before, after = json.loads(old or "{}"), json.loads(new)
-    lines: list[str] = []
-    for part, value in after.items():
-        earlier = before.get(part)
-        if isinstance(value, dict) and isinstance(earlier, dict):
-            names = [n for n in sorted({*value, *earlier}) if value.get(n) != earlier.get(n)]
-            if part == "options":
-                lines += [f"option {n}: {earlier.get(n)!r} -> {value.get(n)!r}" for n in names]
-            else:
-                lines += [f"{_PARTS[part]} {n} changed" for n in names]
-        elif value != earlier:
-            lines.append(f"{part}: {earlier!r} -> {value!r}")
-    return lines
 
 
 def _canonical(value: Any) -> str:

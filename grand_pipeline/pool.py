@@ -9,49 +9,26 @@ actor that Ray would leave pending for ever is never asked for.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from grand_pipeline import heap
-from grand_pipeline.annotations import publish_shard
-from grand_pipeline.compiling import compile_layers
+from grand_pipeline import fragments, lastwords
+from grand_pipeline.actor import StageActor
+from grand_pipeline.cluster import alive_nodes
 from grand_pipeline.errors import GrandError, WorkerError
-from grand_pipeline.plan import Plan, Step, holds
+from grand_pipeline.plan import Plan, holds
+from grand_pipeline.poison import Ladder
+from grand_pipeline.publication import TEMPORARY
 from grand_pipeline.schedule import Schedule, Task
 from grand_pipeline.stage import Resources
 from grand_pipeline.store import ANNOTATIONS, Run
-from grand_pipeline.worker import Outcome, annotate_shard
+from grand_pipeline.worker import Outcome
 
 _PUBLISHER = Resources(cpus=1)
-_ATTEMPTS = 3
 _NODES_SECONDS = 2.0
-
-
-class StageActor:
-    """Lives in a Ray worker: one stage loaded at a time."""
-
-    def __init__(self, root: str, token: str) -> None:
-        heap.keep()
-        self._run = Run(Path(root))
-        self._token = token
-        self._key = ""
-        self._model: Any = None
-
-    def annotate(self, step: Step, shard: str) -> Outcome:
-        """Annotate and commit one shard, loading the stage first if another was loaded."""
-        if step.key != self._key:
-            self._model, self._key = None, ""
-            self._model = step.stage.load(pick_device(step.stage.device))
-            if step.stage.compile:
-                compile_layers(self._model)
-            self._key = step.key
-            heap.settle()
-        return annotate_shard(self._run, step, self._model, shard, self._token)
-
-    def publish(self, plan: Plan, shard: str) -> Outcome:
-        """Join and commit the published rows of one shard."""
-        return publish_shard(self._run, plan, shard, self._token)
+_EVICTED = "OutOfMemory: Ray ended the worker, because its node was short of memory"
 
 
 @dataclass
@@ -60,6 +37,8 @@ class _Worker:
     node: str
     resources: Resources
     step: str
+    words: Path
+    """What it leaves behind when it dies."""
 
 
 class Pool:
@@ -69,7 +48,7 @@ class Pool:
         self._run, self._plan, self._token = run, plan, token
         self._workers: list[_Worker] = []
         self._flying: dict[Any, tuple[Task, _Worker]] = {}
-        self._deaths: dict[Task, int] = {}
+        self._ladder = Ladder(step.key for step in plan.steps if fragments.begun(run, step))
         self._nodes: dict[str, Resources] = {}
         self._nodes_seen = float("-inf")
 
@@ -82,7 +61,7 @@ class Pool:
                 self._flying[self._submit(worker, task)] = (task, worker)
 
     def next(self) -> tuple[Task, Outcome | None]:
-        """Wait for one task; None as outcome means its worker died and it is to be tried again.
+        """Wait for one task; None as outcome means that there is more to do for it.
 
         Raises WorkerError, or the GrandError that the stage raised while loading.
         """
@@ -94,32 +73,42 @@ class Pool:
         task, worker = self._flying.pop(ref)
         try:
             outcome: Outcome = ray.get(ref)
-        except ray.exceptions.RayActorError:
-            self._workers.remove(worker)
-            self._count_death(task)
-            return task, None
         except ray.exceptions.RayTaskError as error:
             kind = type(error.cause) if isinstance(error.cause, GrandError) else WorkerError
             raise kind(f"stage '{task.step}', shard {task.shard}: {error.cause}") from error
-        return task, outcome
+        except ray.exceptions.RayError as error:  # Its process, its node or the way to it is gone.
+            self._died(task, worker, error)
+            return task, None
+        return task, self._returned(task, worker, outcome)
+
+    def _returned(self, task: Task, worker: _Worker, outcome: Outcome) -> Outcome | None:
+        if outcome.worn:
+            self._retire(worker)
+        fruitful = outcome.rows > outcome.failed + outcome.skipped + outcome.pending
+        done = self._ladder.survived(task, pending=outcome.pending, fruitful=fruitful)
+        return outcome if done else None
+
+    def _died(self, task: Task, worker: _Worker, error: Exception) -> None:
+        """Make room for another worker. Raises WorkerError when that would be of no use."""
+        import ray
+
+        words = lastwords.read(worker.words)
+        if not words.cause and isinstance(error, ray.exceptions.OutOfMemoryError):
+            words = replace(words, cause=_EVICTED)
+        self._retire(worker)
+        self._nodes_seen = float("-inf")
+        self._ladder.died(task, words, str(error).partition("\n")[0])
 
     def close(self) -> None:
         """Stop all actors."""
         for worker in list(self._workers):
             self._retire(worker)
 
-    def _count_death(self, task: Task) -> None:
-        self._deaths[task] = self._deaths.get(task, 0) + 1
-        if self._deaths[task] >= _ATTEMPTS:
-            raise WorkerError(
-                f"worker of stage '{task.step}' died {_ATTEMPTS} times on shard {task.shard}; "
-                "see the Ray logs, then build again: committed shards are kept"
-            )
-
     def _submit(self, worker: _Worker, task: Task) -> Any:
         if task.step == ANNOTATIONS:
             return worker.handle.publish.remote(self._plan, task.shard)
-        return worker.handle.annotate.remote(self._plan.step(task.step), task.shard)
+        turn = self._ladder.turn(task)
+        return worker.handle.annotate.remote(self._plan.step(task.step), task.shard, turn)
 
     def _worker_for(self, step: str, todo: Schedule) -> _Worker | None:
         busy = {id(worker) for _, worker in self._flying.values()}
@@ -155,8 +144,10 @@ class Pool:
             max_restarts=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
         )
-        handle = actor.remote(str(self._run.root.absolute()), self._token)
-        worker = _Worker(handle, node, resources, step)
+        root = self._run.root.absolute()
+        words = root / f"{TEMPORARY}worker-{uuid.uuid4().hex}"
+        handle = actor.remote(str(root), self._token, str(words))
+        worker = _Worker(handle, node, resources, step, words)
         self._workers.append(worker)
         return worker
 
@@ -164,6 +155,7 @@ class Pool:
         import ray
 
         ray.kill(worker.handle)
+        worker.words.unlink(missing_ok=True)
         self._workers.remove(worker)
 
     def _resources(self, step: str) -> Resources:
@@ -182,27 +174,3 @@ class Pool:
             if holds(free, need):
                 return node
         return None
-
-
-def alive_nodes() -> dict[str, Resources]:
-    """Node id -> what it has in all, for the nodes of the cluster that are alive."""
-    import ray
-
-    return {
-        node["NodeID"]: Resources(
-            node["Resources"].get("CPU", 0),
-            node["Resources"].get("GPU", 0),
-            node["Resources"].get("memory", 0) / 2**30,
-        )
-        for node in ray.nodes()
-        if node["Alive"]
-    }
-
-
-def pick_device(wanted: str) -> str:
-    """The device of this worker: "auto" is "cuda" where Ray gave it a GPU, else "cpu"."""
-    import ray
-
-    if wanted != "auto":
-        return wanted
-    return "cuda" if ray.get_gpu_ids() else "cpu"

@@ -1,14 +1,62 @@
-"""Before any work begins: every model of a preset is here, whole, and known by its commit."""
+"""Before any work begins: what can not work is refused, and every model of a preset is here, whole,
+and known by its commit."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 from grand_pipeline import fetch, plan, presence, settings, weights
-from grand_pipeline.errors import MissingDependencyError
+from grand_pipeline.errors import MissingDependencyError, RunError
 from grand_pipeline.presence import Presence
+from grand_pipeline.stage import Stage
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "open-clip": ("open_clip", "torchvision"),
+    "segment-anything": ("segment_anything", "torchvision"),
+}
+"""Extra of the package that a stage may need -> the modules that it brings."""
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):/")
+
+
+def check_place(out: Path) -> None:
+    """Raises RunError where no run can be written: not a local folder, or one that is closed."""
+    scheme = _SCHEME.match(str(out))
+    if scheme:
+        raise RunError(
+            f"a run is written to a local folder, and '{out}' names {scheme[1]}; give --out a "
+            "folder, and copy it when the run is complete"
+        )
+    above = (out.absolute(), *out.absolute().parents)
+    there = next(path for path in above if os.path.exists(path))
+    if not there.is_dir():
+        raise RunError(f"'{there}' is a file, so '{out}' can be no run; give --out another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RunError(f"'{there}' may not be written to; give --out another folder")
+
+
+def check_extras(stages: Iterable[Stage[Any]]) -> None:
+    """Raises MissingDependencyError with a line for every stage whose extra is not installed."""
+    lacking = {stage.key: gone for stage in stages if (gone := _not_installed(stage.extras))}
+    if not lacking:
+        return
+    lines = [f"  {key}: extra {', '.join(extras)}" for key, extras in lacking.items()]
+    wanted = ",".join(sorted({extra for extras in lacking.values() for extra in extras}))
+    raise MissingDependencyError(
+        "packages that these stages need are not installed; no work was begun:\n"
+        + "\n".join(lines)
+        + f"\nInstall them with `pip install 'grand-pipeline[{wanted}]'`, or name other models"
+    )
+
+
+def _not_installed(extras: Iterable[str]) -> list[str]:
+    return [x for x in extras if not all(map(importlib.util.find_spec, EXTRAS[x]))]
 
 
 def ready(

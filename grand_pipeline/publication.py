@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -27,9 +27,24 @@ TEMPORARY = ".tmp-"
 _ROW_GROUP = 64
 
 
-def publish(table: pa.Table, path: Path, metadata: Mapping[str, str]) -> bool:
-    """Write `table` to `path` with `metadata` in its footer; False if `path` is already there."""
-    with _written(path, partial(_write_table, table, metadata)) as temporary:
+Admitted = Callable[[], AbstractContextManager[None]]
+"""Entered for the moment in which a file appears; may raise instead (see `lock.admitted`)."""
+
+
+def publish(
+    table: pa.Table,
+    path: Path,
+    metadata: Mapping[str, str],
+    admitted: Admitted = nullcontext,
+    make_room: Callable[[], None] = lambda: None,
+) -> bool:
+    """Write `table` to `path` with `metadata` in its footer; False if `path` is already there.
+
+    `make_room` is called when the file is written and only its name is lacking. No file, and no
+    temporary one, comes into being but within `admitted`.
+    """
+    with _written(path, partial(_write_table, table, metadata), admitted) as temporary:
+        make_room()
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -49,10 +64,23 @@ def replace(data: bytes, path: Path, *, sealed: bool = False) -> None:
         temporary.replace(path)
 
 
-def metadata(path: Path) -> dict[str, str] | None:
-    """The footer's key-value metadata; None if there is no readable Parquet file at `path`."""
+def read_table(
+    path: Path, columns: Sequence[str] | None = None, schema: pa.Schema | None = None
+) -> pa.Table:
+    """A file of a run, all of it as it was at one moment. Raises FileNotFoundError.
+
+    Columns of `schema` that the file does not have are null.
+    """
+    # Opened once: Arrow opens a path twice, and reads the values of a file that took the name in
+    # between by the footer of the one before.
+    with pa.OSFile(str(path)) as file:
+        return pq.read_table(file, columns=columns and list(columns), schema=schema)
+
+
+def metadata(place: Path | pa.NativeFile) -> dict[str, str] | None:
+    """The footer's key-value metadata; None if `place` is no readable Parquet file."""
     try:
-        found = pq.read_metadata(path).metadata or {}
+        found = pq.read_metadata(place).metadata or {}
         texts = {key.decode(): value.decode() for key, value in found.items()}
     except (OSError, pa.ArrowInvalid, UnicodeDecodeError):
         return None
@@ -61,10 +89,18 @@ def metadata(path: Path) -> dict[str, str] | None:
 
 def move(source: Path, target: Path) -> None:
     """Rename within a run, making the folder; the target's old content is replaced."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     source.replace(target)
     _sync(target.parent)
     _sync(source.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """The folder and those above it, on the disk by name: no file is safer than its folder."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _sync(path.parent)
 
 
 def sweep(folder: Path) -> int:
@@ -76,16 +112,25 @@ def sweep(folder: Path) -> int:
 
 
 @contextmanager
-def _written(path: Path, write: Callable[[BinaryIO], None]) -> Iterator[Path]:
-    """A flushed temporary file beside `path`; gone afterwards, and the folder flushed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{path.stem}-{uuid.uuid4().hex}")
+def _written(
+    path: Path, write: Callable[[BinaryIO], None], admitted: Admitted = nullcontext
+) -> Iterator[Path]:
+    """A flushed temporary file beside `path`; gone afterwards, and the folder flushed.
+
+    What the caller does with it, it does `admitted`. So is the file begun: a writer that is turned
+    away leaves none behind for which the sweep of its successor came too early.
+    """
+    with admitted():
+        make_folder(path.parent)
+        temporary = path.with_name(f"{TEMPORARY}{path.stem}-{uuid.uuid4().hex}")
+        file = temporary.open("x+b")
     try:
-        with temporary.open("x+b") as file:
+        with file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        yield temporary
+        with admitted():
+            yield temporary
     finally:
         temporary.unlink(missing_ok=True)
         _sync(path.parent)

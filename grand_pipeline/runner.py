@@ -7,6 +7,7 @@ whatever stops a run, the next one takes up what is missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from grand_pipeline.plan import Plan
 from grand_pipeline.pool import Pool
@@ -15,6 +16,13 @@ from grand_pipeline.store import ANNOTATIONS, Run
 from grand_pipeline.worker import Outcome
 
 Report = Callable[[Outcome], None]
+
+
+class Workers(Protocol):
+    """Who does the tasks: see `Pool`."""
+
+    def dispatch(self, todo: Schedule) -> None: ...
+    def next(self) -> tuple[Task, Outcome | None]: ...
 
 
 def execute(run: Run, plan: Plan, done: Iterable[Task], token: str, report: Report) -> None:
@@ -27,18 +35,22 @@ def execute(run: Run, plan: Plan, done: Iterable[Task], token: str, report: Repo
     parents = {step.key: step.parents for step in plan.steps}
     parents[ANNOTATIONS] = tuple(parents)
     pool = Pool(run, plan, token)
-    todo = Schedule(parents, run.shards(), done)
     try:
-        while not todo.finished:
-            pool.dispatch(todo)
-            task, outcome = pool.next()
-            if outcome is None:
-                todo.retry(task)
-            else:
-                todo.finish(task)
-                report(outcome)
+        drive(pool, Schedule(parents, run.shards(), done), report)
     finally:
         pool.close()
+
+
+def drive(pool: Workers, todo: Schedule, report: Report) -> None:
+    """Have everything done. What is kept grows with the number of shards, not with the images."""
+    while not todo.finished:
+        pool.dispatch(todo)
+        task, outcome = pool.next()
+        if outcome is None:
+            todo.retry(task)
+        else:
+            todo.finish(task)
+            report(outcome)
 
 
 def up_to_date(run: Run, plan: Plan) -> list[Task]:

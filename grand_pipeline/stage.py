@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
+from grand_pipeline import weights
 from grand_pipeline.columns import Column, Family
 from grand_pipeline.record import Record
 
@@ -52,6 +53,18 @@ class Resources:
     """Whether `gpus` is a wish: where no node has one, the stage runs on its CPUs."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What an image may cost before it is given up, and when a worker is replaced."""
+
+    image_seconds: float = 600.0
+    """Longest time for an image, 0 for any; n images given at once may take n times as long."""
+    memory_gb: float = 0.0
+    """Main memory that a worker on CPUs may hold; 0: nine tenths of what its machine has."""
+    growth_gb: float = 4.0
+    """A worker that holds so much more than after its first shard makes room for a fresh one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Questions:
     """What a stage asks a language model about an image, so that its cost can be told before."""
@@ -82,7 +95,7 @@ class Stage(abc.ABC, Generic[M]):
     version: ClassVar[int] = 1
     level: ClassVar[int]
     operational: ClassVar[frozenset[str]] = frozenset(
-        {"batch_size", "resources", "device", "compile"}
+        {"batch_size", "resources", "limits", "device", "compile"}
     )
     given: ClassVar[bool] = False
     """Whether its columns come from an import, so that nothing here can compute them again."""
@@ -91,6 +104,8 @@ class Stage(abc.ABC, Generic[M]):
     """Images given to the model at once."""
     resources: Resources = Resources()
     """What one worker needs, and how many workers may run."""
+    limits: Limits = Limits()
+    """How long an image may take, how much a worker may hold, and when it is replaced."""
     device: str = "auto"
     """"cpu", "cuda", "cuda:1", or "auto": a GPU where the worker has been given one."""
     compile: bool = False
@@ -144,6 +159,12 @@ class Stage(abc.ABC, Generic[M]):
     def prompts(self) -> tuple[str, ...]:
         """Names of folders under `prompts/` whose content is part of the fingerprint."""
         return ()
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Extras of the package, such as "open-clip", that its options need."""
+        towers = any(name.startswith(weights.OPEN_CLIP) for name in self.models)
+        return ("open-clip",) if towers else ()
 
     @property
     def questions(self) -> Questions | None:

@@ -17,15 +17,16 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from grand_pipeline import __version__, codec, publication, seal
+from grand_pipeline import __version__, codec, lock, publication, seal
 from grand_pipeline.columns import IMAGE_SCHEMA, Annotation, Column, ImageRow
 from grand_pipeline.errors import RunError
 
@@ -67,7 +68,7 @@ class Run:
         run = Run(Path(root))
         if run._info.exists():
             created = Run.open(root).info()["created"]
-        elif run.root.exists() and any(p.name != ".lock" for p in run.root.iterdir()):
+        elif run.root.exists() and any(map(_is_foreign, run.root.iterdir())):
             raise RunError(f"'{root}' is not empty and no run; give --out a new or empty folder")
         else:
             created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -106,7 +107,7 @@ class Run:
 
     def shard_images(self, shard: str) -> list[ImageRow]:
         """The image rows of one shard, in their fixed order."""
-        table = pq.read_table(self.images_path(shard), schema=IMAGE_SCHEMA)
+        table = publication.read_table(self.images_path(shard), schema=IMAGE_SCHEMA)
         return [codec.decode(ImageRow, plain) for plain in table.to_pylist()]
 
     def images(self) -> Iterator[ImageRow]:
@@ -127,29 +128,33 @@ class Run:
         if not publication.publish(table, self.images_path(shard), footer):
             raise RunError(f"shard {shard} of '{self.root}' appeared while it was being written")
 
-    def add_duplicates(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """List later-found uris of equal content, (image_id, uri), beside the first one.
+    def relist(self, places: Mapping[str, Sequence[str]]) -> None:
+        """Image id -> the uris of its content, in place of those listed; the first is published.
 
-        The image list of a shard stays as it is, so nothing has to be annotated again.
+        The ids of a shard stay as they are, so nothing has to be annotated again.
         """
-        more: dict[str, list[str]] = {}
-        for image_id, uri in pairs:
-            more.setdefault(image_id, []).append(uri)
         for shard in self.shards():
             rows = self.shard_images(shard)
-            if any(row.image_id in more for row in rows):
-                grown = [
-                    replace(row, duplicates=(*row.duplicates, *more.get(row.image_id, ())))
-                    for row in rows
-                ]
-                publication.replace_table(*_image_table(grown, shard), self.images_path(shard))
+            if any(row.image_id in places for row in rows):
+                now = [_placed(row, places.get(row.image_id, ())) for row in rows]
+                publication.replace_table(*_image_table(now, shard), self.images_path(shard))
 
     def shard_digest(self, shard: str) -> str:
         """Digest of the shard's ordered image ids."""
+        return self._listing("", shard)["digest"]
+
+    def _listing(self, key: str, shard: str) -> dict[str, str]:
+        """What a fragment has to fit: its images' ids and, where it publishes them, their uris."""
         found = publication.metadata(self.images_path(shard))
         if found is None:
             raise RunError(f"'{self.images_path(shard)}' is missing or damaged")
-        return found["digest"]
+        names = ("digest", "uris") if key == ANNOTATIONS else ("digest",)
+        # Lists that were written before uris were noted have none.
+        return {name: found.get(name, "") for name in names}
+
+    def _fits(self, key: str, shard: str, footer: Mapping[str, str]) -> bool:
+        listing = self._listing(key, shard)
+        return all(footer.get(name, "") == value for name, value in listing.items())
 
     # Fragments
 
@@ -163,25 +168,45 @@ class Run:
         found = publication.metadata(self.fragment(key, shard))
         if found is None:
             return "missing"
-        wanted = (fingerprint, self.shard_digest(shard))
-        return "done" if (found.get("fingerprint"), found.get("digest")) == wanted else "stale"
+        current = found.get("fingerprint") == fingerprint and self._fits(key, shard, found)
+        return "done" if current else "stale"
 
     def restore(self, key: str, shard: str, fingerprint: str) -> bool:
         """Take a shelved fragment of this fingerprint back, so that reverting costs nothing."""
         shelved = self._shelf(key, shard, fingerprint)
         found = publication.metadata(shelved)
-        if found is None or found.get("digest") != self.shard_digest(shard):
+        if found is None or not self._fits(key, shard, found):
             return False
-        self._shelve(key, shard)
-        publication.move(shelved, self.fragment(key, shard))
+        path = self.fragment(key, shard)
+        held = publication.metadata(path) or {}
+        # One of the same fingerprint for an earlier list would take the shelved one's place.
+        if held.get("fingerprint") != fingerprint or self._fits(key, shard, held):
+            self._shelve(key, shard)
+        publication.move(shelved, path)
         return True
 
-    def commit(self, key: str, shard: str, table: pa.Table, footer: Mapping[str, str]) -> bool:
-        """Publish a fragment; a superseded one is shelved first. False if another was faster."""
-        if self.state(key, shard, footer["fingerprint"]) != "done":
-            self._shelve(key, shard)
+    def commit(
+        self,
+        key: str,
+        shard: str,
+        table: pa.Table,
+        footer: Mapping[str, str],
+        token: str | None = None,
+    ) -> bool:
+        """Publish a fragment; a superseded one is shelved first. False if another was faster.
+
+        Raises WorkerError when the run's driver is another by now than the one of `token`.
+        """
         marks = {"step": key, "shard": shard, "content": content_digest(table)}
-        return publication.publish(table, self.fragment(key, shard), {**footer, **marks})
+        marks = {**self._listing(key, shard), **footer, **marks}
+
+        def make_room() -> None:
+            if self.state(key, shard, footer["fingerprint"]) != "done":
+                self._shelve(key, shard)
+
+        admitted = nullcontext if token is None else partial(lock.admitted, self.root, token)
+        path = self.fragment(key, shard)
+        return publication.publish(table, path, marks, admitted, make_room)
 
     def made(self, keys: Iterable[str], shard: str) -> dict[str, tuple[str, str]]:
         """Step -> (fingerprint, digest of the content) of its committed fragment of `shard`."""
@@ -194,27 +219,30 @@ class Run:
 
     def read(self, key: str, shard: str, columns: Sequence[str]) -> dict[str, list[Any]]:
         """Plain values of `columns` of a committed fragment, in shard order."""
-        table = pq.read_table(self.fragment(key, shard), columns=list(columns))
+        table = publication.read_table(self.fragment(key, shard), columns)
         return {name: table.column(name).to_pylist() for name in columns}
 
     def column(self, key: str, column: Column[Any]) -> Iterator[tuple[str, Any]]:
         """(image_id, decoded value) of one column over all committed shards; nulls left out."""
         for shard in self.shards():
-            if self.fragment(key, shard).exists():
+            try:
                 values = self.read(key, shard, ["image_id", column.name])
-                for image_id, plain in zip(values["image_id"], values[column.name], strict=True):
-                    if plain is not None:
-                        yield image_id, column.decode(plain)
+            except FileNotFoundError:
+                continue
+            for image_id, plain in zip(values["image_id"], values[column.name], strict=True):
+                if plain is not None:
+                    yield image_id, column.decode(plain)
 
     def annotations(self) -> Iterator[Annotation]:
         """The published rows of all committed shards."""
         for shard in self.shards():
-            if self.fragment(ANNOTATIONS, shard).exists():
+            # Not there yet, or superseded at this moment by a driver at work.
+            with suppress(FileNotFoundError):
                 yield from self.published(shard)
 
     def published(self, shard: str) -> Iterator[Annotation]:
         """The published rows of one committed shard."""
-        for plain in pq.read_table(self.fragment(ANNOTATIONS, shard)).to_pylist():
+        for plain in publication.read_table(self.fragment(ANNOTATIONS, shard)).to_pylist():
             yield codec.decode(Annotation, plain)
 
     def _shelf(self, key: str, shard: str, fingerprint: str) -> Path:
@@ -230,10 +258,22 @@ class Run:
             path.unlink(missing_ok=True)
 
 
+def _is_foreign(path: Path) -> bool:
+    """Whether a folder with this in it is somebody's, and not the beginning of a run."""
+    return path.name not in lock.FILES and not path.name.startswith(publication.TEMPORARY)
+
+
+def _placed(row: ImageRow, uris: Sequence[str]) -> ImageRow:
+    return replace(row, uri=uris[0], duplicates=tuple(uris[1:])) if uris else row
+
+
 def _image_table(rows: Sequence[ImageRow], shard: str) -> tuple[pa.Table, dict[str, str]]:
     table = pa.Table.from_pylist([codec.encode(row) for row in rows], schema=IMAGE_SCHEMA)
-    digest = digest_of([row.image_id for row in rows])
-    return table, {"digest": digest, "rows": str(len(rows)), "step": IMAGES, "shard": shard}
+    marks = {
+        "digest": digest_of([row.image_id for row in rows]),
+        "uris": digest_of([row.uri for row in rows]),
+    }
+    return table, {**marks, "rows": str(len(rows)), "step": IMAGES, "shard": shard}
 
 
 def digest_of(image_ids: Sequence[str]) -> str:

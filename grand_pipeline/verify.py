@@ -162,7 +162,7 @@ def _sorted_out(root: Path, busy: bool) -> tuple[dict[str, _Place | None], list[
         elif place and not (name.startswith(IMAGES) and place["shelf"]):
             key = place["key"] or place[1].partition("/")[0]
             places[name] = _Place(key, place["shard"], place["shelf"])
-        elif name not in ("run.json", ".lock"):
+        elif name not in ("run.json", *lock.FILES):
             findings.append(Finding(name, "foreign", "nothing that grand writes has this name"))
     return places, findings
 

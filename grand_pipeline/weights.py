@@ -31,6 +31,7 @@ OPEN_CLIP = "open_clip:"
 TOKENIZER = "tokenizer:"
 
 _PREFIX = "embedded:"
+_ABSENT = "absent"
 _PATHS = ("/", ".", "~")
 _FILE = ".pth"
 _PIPELINE = re.compile(r"[a-z]{2,3}_\w+")
@@ -108,17 +109,35 @@ def digest(model: str) -> str:
     if found.kind == "hub":
         return f"hub:{model}"
     if found.kind == "spacy":
-        return f"spacy:{found.name}-{_version(found.name) or 'absent'}"
+        return f"spacy:{found.name}-{_version(found.name) or _ABSENT}"
     place = Path(found.name).expanduser() if found.kind == "path" else _embedded(found.name)
-    return _content(place) if place.exists() else f"absent:{model}"
+    return _content(place) if place.exists() else f"{_ABSENT}:{model}"
+
+
+def is_absent(digest: str) -> bool:
+    """Whether a digest says that the weights are not on this machine."""
+    return digest.startswith(f"{_ABSENT}:") or digest.endswith(f"-{_ABSENT}")
+
+
+def _content(place: Path) -> str:
+    """Hash of a file, or of a folder's files but records; read anew when one of them changed."""
+    files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())
+    wanted = [path for path in files if path.name not in RECORDS or path == place]
+    return _hashed(place, tuple(_mark(path) for path in wanted))
+
+
+def _mark(path: Path) -> tuple[Path, int, int, int]:
+    """What is another after every write, though name and size may stay."""
+    found = path.stat()
+    return path, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @lru_cache(maxsize=256)
-def _content(place: Path) -> str:
+def _hashed(place: Path, marks: tuple[tuple[Path, int, int, int], ...]) -> str:
     if place.is_file():
         return f"sha256:{_hash_of(place).hex()[:32]}"
     total = hashlib.sha256()
-    for path in sorted(p for p in place.rglob("*") if p.is_file() and p.name not in RECORDS):
+    for path, *_ in marks:
         total.update(str(path.relative_to(place)).encode())
         total.update(_hash_of(path))
     return f"sha256:{total.hexdigest()[:32]}"

@@ -8,24 +8,27 @@ at fault become error rows. One that does not fit into memory is halved until it
 from __future__ import annotations
 
 import gc
-import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from grand_pipeline import __version__, ahead, images, lock
+from grand_pipeline import ahead, fragments, images
 from grand_pipeline.columns import Column, ImageRow
-from grand_pipeline.errors import AnnotationError, GrandError, ImageError, WorkerError
+from grand_pipeline.errors import AnnotationError, GrandError, ImageError
+from grand_pipeline.fragments import Result
 from grand_pipeline.ingest import content_id
 from grand_pipeline.plan import Step
+from grand_pipeline.poison import WHOLE, Turn
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Failed, Row
-from grand_pipeline.store import ERROR, SKIPPED, Run
+from grand_pipeline.store import Run
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 _MESSAGE_LIMIT = 2000
 _MEMORY_ERRORS = frozenset({"OutOfMemoryError", "MemoryError", "_ArrayMemoryError"})
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cublas_status_alloc_failed")
+_STARVED = "OutOfMemory: "
+"""How the error of an image begins that needs more memory than its worker can have."""
 _NO_SIZE = "the size of this image is unknown: it was imported without its file (see --images)"
 
 
@@ -46,74 +51,55 @@ class Outcome:
     failed: int
     skipped: int
     seconds: float
+    pending: int = 0
+    """Images that are still to come: the fragment is partial."""
+    worn: bool = False
+    """Whether the worker holds so much memory by now that a fresh one should go on."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """One image's values, or why there are none."""
+class Watch(Protocol):
+    """Looks after a worker's process while it has images in work (see `lastwords`)."""
 
-    values: Mapping[str, Any] | None
-    error: str | None = None
-    skipped: str | None = None
+    def __call__(self, images: Sequence[int], count: int) -> AbstractContextManager[None]:
+        """`images` are the places of those in work, `count` is how many the time is for."""
 
 
-def annotate_shard(run: Run, step: Step, model: Any, shard: str, token: str) -> Outcome:
-    """Annotate and commit one shard. Raises WorkerError when the run has another driver by now."""
+def unwatched(images: Sequence[int], count: int) -> AbstractContextManager[None]:
+    """Nobody looks after the process."""
+    return nullcontext()
+
+
+def annotate_shard(
+    run: Run,
+    step: Step,
+    model: Any,
+    shard: str,
+    token: str,
+    turn: Turn = WHOLE,
+    watch: Watch = unwatched,
+) -> Outcome:
+    """Annotate and commit what a shard does not have yet, or the part of it that is the turn's.
+
+    Raises WorkerError when the run has another driver by now.
+    """
     begun = time.monotonic()
     rows = run.shard_images(shard)
-    results = _annotate(step, model, rows, _inputs(run, step, shard, len(rows)))
-    commit_results(run, step, shard, rows, results, token)
+    found = fragments.kept(run, step, shard)
+    found.update({i: Result(None, error=why) for i, why in turn.given_up.items()})
+    asked = range(len(rows)) if turn.only is None else turn.only
+    todo = [index for index in asked if index not in found]
+    found.update(_annotate(step, model, rows, _inputs(run, step, shard, len(rows)), todo, watch))
+    results = [found.get(index) for index in range(len(rows))]
+    fragments.commit_results(run, step, shard, rows, results, token)
     return Outcome(
         step=step.key,
         shard=shard,
         rows=len(rows),
-        failed=sum(result.error is not None for result in results),
-        skipped=sum(result.skipped is not None for result in results),
+        failed=sum(result is not None and result.error is not None for result in results),
+        skipped=sum(result is not None and result.skipped is not None for result in results),
         seconds=time.monotonic() - begun,
+        pending=results.count(None),
     )
-
-
-def commit_results(
-    run: Run,
-    step: Step,
-    shard: str,
-    rows: Sequence[ImageRow],
-    results: Sequence[Result],
-    token: str,
-) -> None:
-    """Publish the fragment of `step` with one result per image row of `shard`.
-
-    Raises WorkerError when the run has another driver by now.
-    """
-    marks = {"fingerprint": step.fingerprint, "identity": step.identity}
-    commit(run, step.key, shard, _table(step, rows, results), marks, token, step.parents)
-
-
-def commit(
-    run: Run,
-    key: str,
-    shard: str,
-    table: pa.Table,
-    marks: Mapping[str, str],
-    token: str,
-    parents: Iterable[str],
-) -> None:
-    """Publish a table of one row per image of `shard`, `marks` and provenance in its footer.
-
-    `parents` are the steps whose fragments it was made from. Raises WorkerError when the run has
-    another driver by now.
-    """
-    if not lock.held_by(run.root, token):
-        raise WorkerError(f"run '{run.root}' has another driver; {key}/{shard} is not written")
-    footer = {
-        **marks,
-        "digest": run.shard_digest(shard),
-        "made_from": json.dumps(run.made(parents, shard)),
-        "rows": str(table.num_rows),
-        "attempt": token,
-        "package_version": __version__,
-    }
-    run.commit(key, shard, table, footer)
 
 
 def _inputs(run: Run, step: Step, shard: str, count: int) -> list[dict[str, Any]]:
@@ -129,14 +115,17 @@ def _inputs(run: Run, step: Step, shard: str, count: int) -> list[dict[str, Any]
 
 
 def _annotate(
-    step: Step, model: Any, rows: Sequence[ImageRow], inputs: Sequence[dict[str, Any]]
-) -> list[Result]:
-    results = {
-        index: unable
-        for index, (row, given) in enumerate(zip(rows, inputs, strict=True))
-        if (unable := _unable(step, row, given)) is not None
-    }
-    todo = [index for index in range(len(rows)) if index not in results]
+    step: Step,
+    model: Any,
+    rows: Sequence[ImageRow],
+    inputs: Sequence[Mapping[str, Any]],
+    asked: Sequence[int],
+    watch: Watch,
+) -> dict[int, Result]:
+    """Place -> result of the images asked."""
+    unable = {index: _unable(step, rows[index], inputs[index]) for index in asked}
+    results = {index: result for index, result in unable.items() if result is not None}
+    todo = [index for index in asked if index not in results]
     size = max(1, len(todo) if step.stage.whole_shards else step.stage.batch_size)
     batches = [todo[start : start + size] for start in range(0, len(todo), size)]
     threads = int(step.stage.resources.cpus)
@@ -146,10 +135,21 @@ def _annotate(
         return ahead.decoded(records, threads) if step.stage.needs_image else records
 
     # Records live for one batch only: a shard of large photographs would not fit decoded.
-    for batch, records in zip(batches, ahead.prepared(prepare, batches), strict=True):
-        found, size = _batch(step, model, records, size)
-        results.update(zip(batch, found, strict=True))
-    return [results[index] for index in range(len(rows))]
+    with closing(ahead.prepared(prepare, batches)) as coming:
+        for number, batch in enumerate(batches):
+            # The one after it is being decoded meanwhile, and may be what kills the process.
+            with watch([*batch, *chain(*batches[number + 1 : number + 2])], len(batch)):
+                found, size = _batch(step, model, next(coming), size)
+            results.update(zip(batch, found, strict=True))
+    for index in [index for index in todo if len(todo) > 1 and _starved(results[index])]:
+        # Once more with all the memory there is: what was decoded beside it may have taken it.
+        with watch([index], 1):
+            (results[index],), _ = _batch(step, model, prepare([index]), 1)
+    return results
+
+
+def _starved(result: Result) -> bool:
+    return result.error is not None and result.error.startswith(_STARVED)
 
 
 def _unable(step: Step, row: ImageRow, given: Mapping[str, Any]) -> Result | None:
@@ -212,9 +212,12 @@ def _one_by_one(step: Step, model: Any, records: Sequence[Record]) -> list[Resul
 
 
 def _failed(message: str) -> Result:
-    if _out_of_memory(message):
-        _release()
-    return Result(None, error=message)
+    if not _out_of_memory(message):
+        return Result(None, error=message)
+    _release()
+    name, _, what = message.partition(": ")
+    told = (what if name in _MEMORY_ERRORS else message) or "see limits.memory_gb"
+    return Result(None, error=f"{_STARVED}{told}")
 
 
 def _out_of_memory(message: str) -> bool:
@@ -276,13 +279,3 @@ def attempt(call: Callable[[], Any]) -> Any:
         return str(error)[:_MESSAGE_LIMIT]
     except Exception as error:
         return f"{type(error).__name__}: {error}"[:_MESSAGE_LIMIT]
-
-
-def _table(step: Step, rows: Sequence[ImageRow], results: Sequence[Result]) -> pa.Table:
-    columns = {"image_id": pa.array([row.image_id for row in rows], pa.string())}
-    for column in step.stage.writes:
-        values = [None if r.values is None else r.values[column.name] for r in results]
-        columns[column.name] = pa.array(values, column.type)
-    columns[ERROR] = pa.array([result.error for result in results], pa.string())
-    columns[SKIPPED] = pa.array([result.skipped for result in results], pa.string())
-    return pa.table(columns)

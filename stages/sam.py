@@ -137,6 +137,11 @@ class Sam:
         return masks
 
 
+def extras(model: str) -> tuple[str, ...]:
+    """Extras of the package that loading `model` needs."""
+    return ("segment-anything",) if model.endswith(sam_original.SUFFIX) else ()
+
+
 def load(model: str, device: str, dtype: hub.Dtype = "float32") -> Sam:
     """Load a checkpoint of the family by what it is.
 

@@ -87,7 +87,7 @@ def test_plan_until_prints_only_what_is_needed(capsys: pytest.CaptureFixture[str
 def test_status_counts_what_was_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path, images=5, shard_size=2)
     first = next(run.images())
-    run.add_duplicates([(first.image_id, "/copy.png")])
+    run.relist({first.image_id: (first.uri, "/copy.png")})
     assert call("status", str(run.root), "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["found"], report["duplicate"], report["annotated"]) == (6, 1, 0)

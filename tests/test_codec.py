@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import typing
 from typing import Any
 
@@ -164,3 +166,11 @@ def test_family_members() -> None:
 def test_fields_added_since_a_file_was_written_have_their_defaults() -> None:
     old = {"prompt": "p", "answer": "a", "source": "m", "finish_reason": "stop"}
     assert codec.decode(Generation, old) == Generation("p", "a", "m", "stop")
+
+
+def test_json_holds_what_any_program_reads() -> None:
+    plain = {"a": [1.5, float("nan"), float("-inf")], "b": {"c": "\N{GRINNING FACE}", "d": None}}
+    text = codec.json_text(plain)
+    assert json.loads(text) == {"a": [1.5, None, None], "b": {"c": "\N{GRINNING FACE}", "d": None}}
+    assert "\N{GRINNING FACE}" in text
+    assert json.loads(codec.json_text(datetime.date(2026, 1, 2))) == "2026-01-02"

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from grand_pipeline import codec, ingest
-from grand_pipeline.columns import IMAGE_SCHEMA
+from grand_pipeline.columns import IMAGE_SCHEMA, ImageRow
 from grand_pipeline.errors import ImageError, UserError
 from tests.test_images import BAD
 
@@ -206,32 +206,64 @@ def test_equal_contents_are_one_row(tmp_path: Path) -> None:
     first, _, broken = intake.rows
     assert first.duplicates == (str(tmp_path / "b/x.png"), str(tmp_path / "c.png"))
     assert broken.duplicates == (str(tmp_path / "f.bin"),)
-    assert (intake.found, intake.known, intake.duplicates) == (6, 0, ())
+    assert (intake.found, intake.seen) == (6, {})
     assert counts == [1, 2, 3, 4, 5, 6]
     table = pa.Table.from_pylist([codec.encode(row) for row in intake.rows], schema=IMAGE_SCHEMA)
     assert table.num_rows == 3
 
 
+def listing(rows: Iterable[ImageRow]) -> dict[str, tuple[str, ...]]:
+    """What a run lists of these rows."""
+    return {row.image_id: (row.uri, *row.duplicates) for row in rows}
+
+
 def test_a_grown_folder_brings_only_what_is_new(folder: Path) -> None:
     before = ingest.ingest(ingest.discover(str(folder)))
-    known = ingest.known_of(before.rows)
-    again = ingest.ingest(ingest.discover(str(folder)), known=known)
-    assert (again.rows, again.duplicates, again.found, again.known) == ((), (), 5, 5)
+    listed = listing(before.rows)
+    again = ingest.ingest(ingest.discover(str(folder)), known=listed)
+    assert (again.rows, again.seen, again.found) == ((), listed, 5)
+    assert ingest.moved(listed, again.seen) == {}
 
     write(folder / "new.png", png(40))
     copy = str(shutil.copy(folder / "b.png", folder / "copy.png"))
-    grown = ingest.ingest(ingest.discover(str(folder)), known=known)
+    grown = ingest.ingest(ingest.discover(str(folder)), known=listed)
     original = next(row for row in before.rows if row.uri.endswith("b.png"))
     assert [Path(row.uri).name for row in grown.rows] == ["new.png"]
-    assert grown.duplicates == ((original.image_id, copy),)
+    places = ingest.moved(listed, grown.seen)
+    assert places == {original.image_id: (original.uri, copy)}
 
-    known = ingest.known_of([*before.rows, *grown.rows], grown.duplicates)
-    settled = ingest.ingest(ingest.discover(str(folder)), known=known)
-    assert (settled.rows, settled.duplicates, settled.known) == ((), (), 7)
+    listed |= places | listing(grown.rows)
+    settled = ingest.ingest(ingest.discover(str(folder)), known=listed)
+    assert (settled.rows, settled.found) == ((), 7)
+    assert ingest.moved(listed, settled.seen) == {}
+
+
+def test_a_picture_is_listed_where_it_is_now(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+        write(folder / "same.png", png(1))
+        write(folder / f"{folder.name}.png", png(ord(folder.name[0])))
+
+    def now(listed: dict[str, tuple[str, ...]], folder: Path) -> dict[str, tuple[str, ...]]:
+        intake = ingest.ingest(ingest.discover(str(folder)), known=listed)
+        return listed | listing(intake.rows) | ingest.moved(listed, intake.seen)
+
+    same = ingest.content_id(png(1))
+    listed = now(now({}, one), two)
+    assert listed[same] == (str(one / "same.png"), str(two / "same.png"))
+    (one / "same.png").unlink()
+    assert now(listed, one) == listed, "a folder that has nothing of it says nothing"
+    assert now(listed, two)[same] == (str(two / "same.png"),)
+    (two / "same.png").rename(two / "renamed.png")
+    write(two / "same.png", png(2))
+    listed = now(listed, two)
+    assert listed[same] == (str(two / "renamed.png"),)
+    assert listed[ingest.content_id(png(2))] == (str(two / "same.png"),)
 
 
 def test_changed_content_under_a_known_path_is_new(folder: Path) -> None:
-    known = ingest.known_of(ingest.scan(ingest.discover(str(folder))))
+    known = listing(ingest.scan(ingest.discover(str(folder))))
     write(folder / "b.png", png(50))
     (row,) = ingest.ingest(ingest.discover(str(folder)), known=known).rows
     assert (row.uri, row.width) == (str(folder / "b.png"), 66)

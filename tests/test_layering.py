@@ -16,6 +16,7 @@ PACKAGES = ("grand_pipeline", "stages", "prompts", "training")
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {"errors", "types", "generation", "english", "heap", "schedule", "compiling", "seal"}
+        | {"lastwords", "memory"}
     ),
     frozenset(
         {
@@ -30,6 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "labels",
         }
         | {"listfiles", "fields", "lexicon", "zoo", "hub_cache", "vllm_env", "publication"}
+        | {"poison"}
     ),
     frozenset(
         {"columns", "matching", "weights", "images", "lock", "affordances"}
@@ -37,13 +39,15 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"record", "ingest", "publish", "grand_v1", "consensus", "describing", "claims"}),
     frozenset({"stage"}),
-    frozenset({"catalog", "plan", "footprint"}),
-    frozenset({"settings", "store", "plan_view", "presence", "ahead"}),
+    frozenset({"catalog", "plan", "footprint", "reasons"}),
+    frozenset({"settings", "store", "plan_view", "presence", "ahead", "cluster"}),
+    frozenset({"fragments"}),
     frozenset({"worker", "picturebook", "fetch", "estimate", "accounts"}),
     frozenset(
         {"annotations", "evaluation", "show", "explain", "stats", "novelty", "progress", "doctor"}
-        | {"preflight", "verify"}
+        | {"preflight", "verify", "query", "retry"}
     ),
+    frozenset({"actor", "viewer"}),
     frozenset({"pool", "repair"}),
     frozenset({"runner"}),
     frozenset({"build"}),

@@ -9,7 +9,6 @@ from grand_pipeline.errors import PlanError
 from grand_pipeline.plan import (
     Plan,
     check_fits,
-    differences,
     feasible,
     make_plan,
     without_gpus,
@@ -86,17 +85,6 @@ def test_views_name_every_stage_and_edge() -> None:
     assert '"caption.fake" -> "graph" [label="captions.fake"]' in plan_view.dot(plan)
     assert "s0 --> s1" in plan_view.mermaid(plan)
     assert [row["stage"] for row in plan_view.rows(plan)] == [step.key for step in plan.steps]
-
-
-def test_differences_say_why() -> None:
-    old = fake_plan(Brightness(scale=2.0)).steps
-    new = fake_plan(Brightness(poison=("x",))).steps
-    assert differences(old[0].identity, new[0].identity) == [
-        "option poison: [] -> ['x']",
-        "option scale: 2.0 -> 1.0",
-    ]
-    assert differences(old[1].identity, new[1].identity) == ["parent brightness.fake changed"]
-    assert differences(new[0].identity, new[0].identity) == []
 
 
 def test_stages_that_can_not_work_are_left_out_with_what_needs_them() -> None:

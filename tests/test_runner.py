@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -102,13 +103,20 @@ def test_a_worker_that_dies_once_is_replaced(cluster: None, tmp_path: Path) -> N
     assert [row.tags[0].name for row in run.annotations()] == ["alive"] * 6
 
 
-def test_a_worker_that_keeps_dying_stops_the_run_with_its_name(
+def test_a_worker_that_keeps_dying_while_it_loads_stops_the_run_with_its_name(
     cluster: None, tmp_path: Path
 ) -> None:
-    run = make_run(tmp_path)
-    plan = make_plan([Deadly(folder=str(tmp_path), deaths=99, resources=SMALL)])
-    with pytest.raises(WorkerError, match=r"'brightness.fake' died 3 times on shard 0000[01]"):
-        execute(run, plan)
+    run = make_run(tmp_path, images=2)
+    with pytest.raises(WorkerError, match=r"'brightness.fake' died 3 times on shard 00000"):
+        execute(run, make_plan([Unloadable(resources=SMALL)]))
+    assert not list(run.root.rglob(".tmp-*"))
+
+
+class Unloadable(Brightness):
+    """Its weights end the process."""
+
+    def load(self, device: str) -> float:
+        os._exit(17)
 
 
 DRIVER = """

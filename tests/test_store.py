@@ -114,6 +114,6 @@ def test_later_duplicates_are_listed_and_nothing_goes_stale(tmp_path: Path) -> N
     run = make_run(tmp_path, images=2)
     fragment(run, "00000", "aa")
     first = next(run.images())
-    run.add_duplicates([(first.image_id, "/copy.png")])
+    run.relist({first.image_id: (first.uri, "/copy.png")})
     assert next(run.images()).duplicates == ("/copy.png",)
     assert run.state("s", "00000", "aa") == "done"

@@ -204,7 +204,7 @@ def test_pictures_that_changed_or_vanished_are_found_when_asked(tmp_path: Path) 
     first = next(run.images())
     copy, broken = tmp_path / "copy.png", tmp_path / "pictures" / "0003.png"
     copy.write_bytes(png(0))
-    run.add_duplicates([(first.image_id, str(copy))])
+    run.relist({first.image_id: (first.uri, str(copy))})
     assert verify(run.root, sources=True).whole
     copy.unlink()
     Path(first.uri).write_bytes(png(77))

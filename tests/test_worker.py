@@ -174,7 +174,7 @@ def test_one_image_that_does_not_fit_fails_alone_and_for_that_reason(tmp_path: P
     plan = chain(Hungry(batch_size=3, room=0))
     assert annotate(run, plan, "brightness.fake").failed == 3
     errors = run.read("brightness.fake", "00000", [ERROR])[ERROR]
-    assert errors == ["OutOfMemoryError: tried to allocate 2.00 GiB"] * 3
+    assert errors == ["OutOfMemory: tried to allocate 2.00 GiB"] * 3
 
 
 def test_a_bad_image_in_a_halved_batch_fails_alone(tmp_path: Path) -> None:

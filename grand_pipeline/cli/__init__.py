@@ -13,7 +13,7 @@ from typing import Annotated, cast
 import typer
 
 from grand_pipeline import __version__
-from grand_pipeline.cli import bring, give, keep, look, measure, models, run, train
+from grand_pipeline.cli import bring, give, keep, look, measure, models, run, train, view
 from grand_pipeline.errors import GrandError
 from training.catalog import RECIPES
 
@@ -27,6 +27,8 @@ app.command("plan")(run.plan)
 app.command("show")(look.show)
 app.command("explain")(look.explain)
 app.command("stats")(look.stats)
+app.command("view")(view.view)
+app.command("query")(view.query)
 app.command("doctor")(look.doctor)
 app.command("train")(train.train)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from grand_pipeline import build, estimate, plan_view, settings
+from grand_pipeline import accounts, build, estimate, plan_view, settings
 from grand_pipeline.cli.options import (
     AddressOption,
     JsonOption,
@@ -66,27 +66,44 @@ def build_command(
     """Annotate a folder of images; what is already done is kept."""
     asked = images or []
     chosen = settings.override(_preset(preset, asked, out), set_ or [])
-    build.resolved_plan(build.with_imported(chosen, out), until)
+    job = build.Job(out, chosen, asked, until, shard_size, embed_images, address, max_failed)
+    build.checked_plan(replace(job, preset=build.with_imported(chosen, out)))
     if preset is None and asked and not build.holds_imports(out):
         _refuse_photographs(asked)
-    job = build.Job(out, chosen, asked, until, shard_size, embed_images, address, max_failed)
     watched(lambda watch: build.build(job, watch))
     _summary(Run.open(out))
 
 
 def rerun(
-    stage: Annotated[str, typer.Argument(help="Stage key, for example open_detection.owl_vit.")],
     run: RunOption,
+    stage: Annotated[
+        str | None,
+        typer.Argument(metavar="STAGE", help="Stage key, for example open_detection.owl_vit."),
+    ] = None,
+    failed: Annotated[
+        bool,
+        typer.Option(
+            "--failed", help="Only the images that the stage, or without one any stage, failed on."
+        ),
+    ] = False,
     set_: SetOption = None,
     address: AddressOption = None,
     max_failed: MaxFailedOption = None,
 ) -> None:
     """Compute a stage and its descendants again, and nothing else."""
     opened = Run.open(run)
+    if stage is None and not failed:
+        raise UserError("name the stage to compute again, or say --failed for all failed images")
     recorded, until = build.recorded_preset(opened)
     chosen = settings.override(recorded, set_ or [])
     job = build.Job(run, chosen, until=until, address=address, max_failed=max_failed)
-    watched(lambda watch: build.rerun(opened, stage, job, watch))
+
+    def work(watch: build.Watcher) -> Run:
+        if stage is None or failed:
+            return build.rerun_failed(opened, stage, job, watch)
+        return build.rerun(opened, stage, job, watch)
+
+    watched(work)
     _summary(opened)
 
 
@@ -94,8 +111,10 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """What is done, stale, missing and failed, and why."""
     opened = Run.open(run)
     report = build.status(opened)
+    departed = list(accounts.departed(opened))
     if as_json:
-        print_json(report)
+        gone = [{"uri": uri, "what": what} for uri, what in departed]
+        print_json(report | {"departed": gone})
         return
     table = Table("stage", "done", "stale", "missing", "failed images", title=str(run))
     for key, counts in report["stages"].items():
@@ -103,14 +122,15 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         table.add_row(key, *(str(counts[state]) for state in states))
     terminal = console()
     terminal.print(table)
-    names = ("found", "annotated", "failed", "duplicate", "unreadable", "pending")
-    terminal.print(", ".join(f"{report[name]} {name}" for name in names))
+    terminal.print(", ".join(f"{report[name]} {name}" for name in accounts.HEADINGS))
     for key, counts in report["stages"].items():
         for reason in counts.get("why", []):
             terminal.print(f"stale: {key}: {reason}", markup=False)
     for row in opened.images():
         if row.error is not None:
             terminal.print(f"unreadable: {row.uri}: {row.error}", markup=False)
+    for uri, what in departed:
+        terminal.print(f"departed: {uri}: {what}", markup=False)
     plan = build.resolved_plan(*build.recorded_preset(opened))
     for key, failures in build.failed_images(opened, plan).items():
         for image_id, message in failures.items():
@@ -229,8 +249,8 @@ def watched(work: Callable[[build.Watcher], object]) -> None:
 
 def _summary(run: Run) -> None:
     report = build.status(run)
-    names = ("found", "annotated", "failed", "duplicate", "unreadable", "pending")
-    typer.echo(f"{run.root}: " + ", ".join(f"{report[name]} {name}" for name in names))
+    counts = ", ".join(f"{report[name]} {name}" for name in accounts.HEADINGS)
+    typer.echo(f"{run.root}: {counts}")
     preset, _ = build.recorded_preset(run)
     if preset.description:
         typer.echo(f"preset {preset.name}: {preset.description}")

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grand_pipeline import publication
 from grand_pipeline.columns import DEPTH_MAP, SOURCES, Column, Family, ImageRow
 from grand_pipeline.errors import UserError
+from grand_pipeline.fragments import PENDING
 from grand_pipeline.store import ERROR, SKIPPED, Run
 
 T = TypeVar("T")
@@ -89,7 +91,8 @@ def gather(run: Run, image: ImageRow, shard: str) -> Evidence:
     info = run.info()["preset"]
     wanted: dict[str, dict[str, Any]] = info.get("stages", {})
     present = [path.parent.name for path in run.root.glob(f"stages/*/{shard}.parquet")]
-    footers = {key: _footer(run, key, shard) for key in present}
+    held = {key: _held(run, key, shard, image.image_id) for key in present}
+    footers = {key: footer for key, (footer, _) in held.items()}
     stages: dict[str, Made] = {}
     values: dict[str, Any] = {}
     writers: dict[str, str] = {}
@@ -98,7 +101,7 @@ def gather(run: Run, image: ImageRow, shard: str) -> Evidence:
         if footer is None:
             stages[key] = Made(key, "missing", _why_missing(info.get("until"), key))
             continue
-        row = _row(run, key, shard, image.image_id)
+        row = held[key][1]
         identity = json.loads(footer.get("identity", "{}"))
         stages[key] = _made(key, row, identity, _why_stale(key, footers, wanted))
         for name in row.keys() - set(_MARKS):
@@ -113,7 +116,8 @@ def find_image(run: Run, name: str) -> tuple[ImageRow, str]:
     """
     listed: list[tuple[str, str, int, tuple[str, ...]]] = []
     for shard in run.shards():
-        table = pq.read_table(run.images_path(shard), columns=["image_id", "uri", "duplicates"])
+        columns = ("image_id", "uri", "duplicates")
+        table = publication.read_table(run.images_path(shard), columns)
         for place, row in enumerate(table.to_pylist()):
             uris = (row["uri"], *row["duplicates"])
             listed.append((row["image_id"], shard, place, uris))
@@ -146,16 +150,25 @@ def _tail(uri: str) -> str:
     return uri.rpartition("/")[2]
 
 
-def _footer(run: Run, key: str, shard: str) -> dict[str, str] | None:
-    return publication.metadata(run.fragment(key, shard))
+def _held(
+    run: Run, key: str, shard: str, image_id: str
+) -> tuple[dict[str, str] | None, dict[str, Any]]:
+    """A fragment's footer, None without a readable one, and its values for the image.
 
-
-def _row(run: Run, key: str, shard: str, image_id: str) -> dict[str, Any]:
-    path = run.fragment(key, shard)
-    heavy = (DEPTH_MAP.name, f"{SOURCES.name}.")
-    names = [n for n in pq.read_schema(path).names if not n.startswith(heavy)]
-    rows = pq.read_table(path, columns=names, filters=[("image_id", "=", image_id)]).to_pylist()
-    return dict(rows[0]) if rows else {}
+    Opened once, so that a driver at work can not put another fragment between the two.
+    """
+    try:
+        with pa.OSFile(str(run.fragment(key, shard))) as file:
+            footer = publication.metadata(file)
+            if footer is None:
+                return None, {}
+            heavy = (DEPTH_MAP.name, f"{SOURCES.name}.")
+            names = [n for n in pq.read_schema(file).names if not n.startswith(heavy)]
+            wanted = [("image_id", "=", image_id)]
+            rows = pq.read_table(file, columns=names, filters=wanted).to_pylist()
+    except FileNotFoundError:  # Superseded at this moment.
+        return None, {}
+    return footer, dict(rows[0]) if rows else {}
 
 
 def _made(key: str, row: Mapping[str, Any], identity: Mapping[str, Any], why: str) -> Made:
@@ -164,6 +177,8 @@ def _made(key: str, row: Mapping[str, Any], identity: Mapping[str, Any], why: st
         return Made(key, "missing", "its fragment has no row for this image")
     if row.get(ERROR) is not None:
         return Made(key, "failed", str(row[ERROR]), models, options)
+    if row.get(SKIPPED) == PENDING:
+        return Made(key, "missing", "still to come; the next build goes on with it")
     if row.get(SKIPPED) is not None:
         nothing = "the import has no file for this image"
         why_not = nothing if row[SKIPPED] == _IMPORT else f"{row[SKIPPED]} gave it nothing"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from grand_pipeline import codec, publication
-from grand_pipeline.columns import Annotation
+from grand_pipeline import publication
 from grand_pipeline.errors import RunError, UserError
 from grand_pipeline.exporters.beside import Reader
 from grand_pipeline.exporters.grand_annotation import annotation_of
@@ -66,7 +63,7 @@ def export_annotations(run: Run, out: Path) -> Report:
     reader = Reader.of(run)
     written = unreadable = with_errors = 0
     for shard in shards:
-        rows = list(_rows(run, shard))
+        rows = list(run.published(shard))
         for row, beside in zip(rows, reader.beside(shard, rows), strict=True):
             if any(error.stage == INGEST for error in row.errors):
                 unreadable += 1
@@ -93,16 +90,11 @@ def _annotated(run: Run) -> list[str]:
     return shards
 
 
-def _rows(run: Run, shard: str) -> Iterator[Annotation]:
-    for plain in pq.read_table(run.fragment(ANNOTATIONS, shard)).to_pylist():
-        yield codec.decode(Annotation, plain)
-
-
 def _names(run: Run) -> tuple[Mapping[str, str], int]:
     """Image id -> name of its file, and how many are not named after the image's file alone."""
     stems: dict[str, str] = {}
     for shard in run.shards():
-        table = pq.read_table(run.images_path(shard), columns=["image_id", "uri"])
+        table = publication.read_table(run.images_path(shard), ["image_id", "uri"])
         pairs = zip(table["image_id"].to_pylist(), table["uri"].to_pylist(), strict=True)
         stems.update({image_id: PurePath(_base(uri)).stem for image_id, uri in pairs})
     users = Counter(stems.values())

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from grand_pipeline import build, ingest, lock, publication, settings, worker
+from grand_pipeline import build, fragments, ingest, lock, publication, settings, worker
 from grand_pipeline.annotations import publish_shard
 from grand_pipeline.columns import Column, ImageRow
 from grand_pipeline.errors import UserError
+from grand_pipeline.fragments import Result
 from grand_pipeline.importers.notes import Notes, Report
 from grand_pipeline.plan import Plan, Step, feasible, make_plan
 from grand_pipeline.stage import Row
-from grand_pipeline.store import ERROR, SKIPPED, Run
+from grand_pipeline.store import Run
 from grand_pipeline.types import Size
-from grand_pipeline.worker import Result
 
 PRESET = Path(__file__).with_name("predictions.toml")
 PREFIX = "imported."
@@ -181,7 +181,7 @@ def _fragments(door: Door, step: Step, part: Part) -> dict[str, int]:
             results = [
                 _result(step, part, r, o, door.notes) for r, o in zip(rows, old, strict=True)
             ]
-            worker.commit_results(door.run, step, shard, rows, results, door.token)
+            fragments.commit_results(door.run, step, shard, rows, results, door.token)
         counts["imported"] += sum(result.values is not None for result in results)
         counts["with nothing said"] += sum(result.skipped is not None for result in results)
         counts["failed"] += sum(result.error is not None for result in results)
@@ -192,13 +192,7 @@ def _committed(run: Run, step: Step, shard: str) -> list[Result]:
     """What an earlier import wrote; [] if there was none."""
     if not run.fragment(step.key, shard).exists():
         return []
-    found = run.read(step.key, shard, [*step.writes, ERROR, SKIPPED])
-    errors, skipped = found.pop(ERROR), found.pop(SKIPPED)
-    rows = [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
-    return [
-        Result(None if error or skip else row, error, skip)
-        for row, error, skip in zip(rows, errors, skipped, strict=True)
-    ]
+    return [found for found in fragments.results(run, step, shard) if found is not None]
 
 
 def _result(step: Step, part: Part, row: ImageRow, before: Result | None, notes: Notes) -> Result:

@@ -52,6 +52,11 @@ class GrandV1Masks(Stage[Sam]):
     def writes(self) -> Writes:
         return (MASKS,)
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """That of the original SAM, if its checkpoint is named."""
+        return sam.extras(self.model)
+
     def load(self, device: str) -> Sam:
         """The segmenter for the box prompts."""
         return sam.load(self.model, device, self.dtype)

@@ -110,6 +110,11 @@ class Masks(Stage[Sam | None]):
         """Only for box prompts."""
         return bool(self.model)
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """That of the original SAM, if its checkpoint is named."""
+        return sam.extras(self.model)
+
     def load(self, device: str) -> Sam | None:
         """The segmenter for the box prompts, if there are any."""
         return sam.load(self.model, device, self.dtype) if self.model else None

@@ -85,6 +85,11 @@ class Segments(Stage[Sam]):
         """Segments."""
         return (SEGMENTS,)
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """That of the original SAM, if its checkpoint is named."""
+        return sam.extras(self.model)
+
     def load(self, device: str) -> Sam:
         """The segmenter."""
         return sam.load(self.model, device, self.dtype)

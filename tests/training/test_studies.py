@@ -76,6 +76,16 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert definition.trials("other", tmp_path) == []
 
 
+def test_what_is_trained_so_far_is_written(tmp_path: Path) -> None:
+    asked = Study("t", "c", "xvlm", ("score",), (Arm("new", "truth"), Arm("no way", "truth")))
+    (tmp_path / "no-way" / "seed-1").mkdir(parents=True)
+    (tmp_path / "no-way" / "seed-1" / "trial.json").write_text(
+        '{"minutes": 2.5, "scores": {"score": 0.25}}', "utf-8"
+    )
+    runner.write("t", asked, 3, tmp_path, tmp_path / "t.json")
+    assert definition.trials("t", tmp_path) == [Trial("no way", 1, 2.5, {"score": 0.25})]
+
+
 def test_a_failed_training_ends_a_study_with_its_message(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no recipe is called 'xvml'"):
         runner._run(("train", "xvml", "--data", "x", "--out", str(tmp_path / "o")), tmp_path)

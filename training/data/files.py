@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,25 @@ T = TypeVar("T")
 
 IMAGES = "images"
 _THREADS = 8
+_LOOKS, _PAUSE = 20, 0.05
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which of the files that come to have a shard's name, one after the other.
+
+    A file that is superseded moves to the shelf of its fingerprint and stays what it was.
+    """
+
+    content: str
+    fingerprint: str
+
+    @staticmethod
+    def of(footer: pq.FileMetaData) -> Version:
+        """The version of a file; files that say nothing of their content go by the fingerprint."""
+        held = footer.metadata or {}
+        fingerprint = held.get(b"fingerprint", b"").decode()
+        return Version(held.get(b"content", b"").decode() or fingerprint, fingerprint)
 
 
 @dataclass(frozen=True)
@@ -49,32 +69,56 @@ class Folder:
         return in_threads(lambda shard: self._footer(f"{self.root}/{kind}/{shard}"), shards)
 
     def read(
-        self, kind: str, shard: str, groups: Sequence[int], columns: Sequence[str], rows: int
+        self,
+        kind: str,
+        shard: str,
+        version: Version | None,
+        groups: Sequence[int],
+        columns: Sequence[str],
+        rows: int,
     ) -> pa.Table:
-        """Row groups of one file, which must have so many rows together.
+        """Row groups of one version of a file (None: of any), which have so many rows together.
 
         Without threads: who reads may be the fork of a process that had some. Raises RunError when
-        the file is not what it was when the run was opened.
+        the version is neither there nor on its shelf.
         """
-        path = f"{self.root}/{kind}/{shard}"
-        try:
-            with self.system.open_input_file(path) as file, pq.ParquetFile(file) as parquet:
-                if max(groups) >= parquet.num_row_groups:
-                    table = None
-                else:
-                    table = parquet.read_row_groups(groups, list(columns), use_threads=False)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise RunError(f"'{path}' of run '{self.run}' can not be read: {error}") from None
-        if table is None or table.num_rows != rows:
-            raise RunError(f"'{path}' of run '{self.run}' is another than when it was opened")
-        return table
+        name = f"{self.root}/{kind}/{shard}"
+        shelf = f"{self.root}/{kind}/.shelf/{version.fingerprint if version else ''}/{shard}"
+        why = "is another than when it was opened"
+        # Looked for under its name twice: it may come back from the shelf between two looks.
+        for path in (name, shelf, name, shelf) if version else (name,):
+            try:
+                table = self._groups(path, version, groups, columns)
+            except FileNotFoundError as error:
+                why = why if path == shelf else f"can not be read: {error}"
+            except (OSError, pa.ArrowInvalid) as error:
+                raise RunError(f"'{path}' of run '{self.run}' can not be read: {error}") from None
+            else:
+                if table is not None and table.num_rows == rows:
+                    return table
+        raise RunError(f"'{name}' of run '{self.run}' {why}")
+
+    def _groups(
+        self, path: str, version: Version | None, groups: Sequence[int], columns: Sequence[str]
+    ) -> pa.Table | None:
+        """The row groups of a file, opened once; None when it is another version."""
+        with self.system.open_input_file(path) as file, pq.ParquetFile(file) as parquet:
+            other = version and Version.of(parquet.metadata).content != version.content
+            if other or max(groups) >= parquet.num_row_groups:
+                return None
+            return parquet.read_row_groups(groups, list(columns), use_threads=False)
 
     def _footer(self, path: str) -> pq.FileMetaData:
-        try:
-            with self.system.open_input_file(path) as file:
-                return pq.read_metadata(file)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise RunError(f"'{path}' can not be read as Parquet: {error}") from None
+        """The footer of a file, waited for where it is being superseded at this moment."""
+        for again in (True,) * _LOOKS + (False,):
+            try:
+                with self.system.open_input_file(path) as file:
+                    return pq.read_metadata(file)
+            except (OSError, pa.ArrowInvalid) as error:
+                if not again or not isinstance(error, FileNotFoundError):
+                    raise RunError(f"'{path}' can not be read as Parquet: {error}") from None
+            time.sleep(_PAUSE)
+        raise AssertionError("the last look returns or raises")
 
 
 def folder_of(run: str) -> Folder:

@@ -1,8 +1,9 @@
 """The published rows of a run as a numbered sequence that is read in any order.
 
 Only whole shards are seen: a shard is published at once (`grand_pipeline.publication`), and what
-comes after a run was opened is no part of the opened sequence. Row groups are read with the columns
-asked for and nothing else.
+comes after a run was opened is no part of the opened sequence. A shard that is superseded meanwhile
+is read on from the shelf where the store keeps it. Row groups are read with the columns asked for
+and nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from grand_pipeline.errors import RunError
 from grand_pipeline.store import ANNOTATIONS
 from grand_pipeline.types import BoolArray
 from training.data import contents
-from training.data.files import IMAGES, Folder, folder_of, in_threads
+from training.data.files import IMAGES, Folder, Version, folder_of, in_threads
 from training.data.frame import Frame
 from training.data.rows import READS, Row
 
@@ -39,12 +40,16 @@ _OBJECT = ("id", "status", "kind", "box", "score", "label", "attributes", "depth
 
 @dataclass(frozen=True)
 class Group:
-    """A row group of a shard; `first` is the number of its first row among all rows of the run."""
+    """A row group of a shard; `first` is the number of its first row among all rows of the run.
+
+    `version` is that of the shard when the run was opened; None takes any.
+    """
 
     shard: str
     place: int
     first: int
     rows: int
+    version: Version | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def open_rows(run: Path | str, reads: Iterable[str], exclude: Exclude | None = N
 def load(rows: Rows, groups: Sequence[int]) -> Block:
     """Row groups, by their rising places in `rows.groups`, with the columns that `rows` reads.
 
-    Raises RunError when a shard is no longer what it was when the run was opened.
+    Raises RunError when a shard as it was when the run was opened is nowhere any more.
     """
     folder = folder_of(rows.run)
     chosen = [rows.groups[place] for place in groups]
@@ -163,9 +168,10 @@ def _row(rows: Rows, block: Block, plain: dict[str, Any], place: int) -> Row:
 def _groups(shards: Sequence[str], footers: Sequence[pq.FileMetaData]) -> Iterator[Group]:
     first = 0
     for shard, footer in zip(shards, footers, strict=True):
+        version = Version.of(footer)
         for place in range(footer.num_row_groups):
             rows = footer.row_group(place).num_rows
-            yield Group(shard, place, first, rows)
+            yield Group(shard, place, first, rows, version)
             first += rows
 
 
@@ -175,9 +181,11 @@ def _sized(footer: pq.FileMetaData) -> bool:
 
 
 def _read(folder: Folder, kind: str, held: Sequence[Group], columns: Sequence[str]) -> pa.Table:
-    """These row groups of one file."""
+    """These row groups of one file. Lists of images have no versions: their rows never change."""
     count = sum(group.rows for group in held)
-    return folder.read(kind, held[0].shard, [group.place for group in held], columns, count)
+    version = held[0].version if kind == ANNOTATIONS else None
+    places = [group.place for group in held]
+    return folder.read(kind, held[0].shard, version, places, columns, count)
 
 
 def _kept(

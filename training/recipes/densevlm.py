@@ -21,21 +21,18 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Literal, cast
 
 import torch
-from numpy.random import Generator
 from torch import Tensor, nn
 
 from grand_pipeline.errors import SettingsError
 from training import loop, optim
 from training.data import views
-from training.data.batches import batches, once
+from training.data.batches import batches, every
 from training.data.filters import held_out
 from training.data.order import Position
-from training.data.rows import Row
 from training.data.source import Rows, open_rows
 from training.distributed import World, assign, default_device, full, joined
 from training.models.densevlm import export, pictures
@@ -73,9 +70,10 @@ class Config:
     `start.vlm`; the sizes are those of an EVA-02-CLIP. Pictures are fitted into `side` pixels, for
     the teacher `teacher_side` (0: the same). `regions` at most of a picture, on grids of up to
     `split` cells a side; `crop`: pixels of what CLIPSelf's teacher sees of one. `theta`: how likely
-    a label has to be. The last `blocks` of the student learn, 0: all. In the end the student is
-    mixed with what it was at the start, `blend` parts of 1 of what it learnt. `exclude`: images
-    that evaluate, by content, COCO number or name. `workers` make batches.
+    a label has to be; `noise`: share of regions whose labels are made wrong, to study it. The last
+    `blocks` of the student learn, 0: all. In the end the student is mixed with what it was at the
+    start, `blend` parts of 1 of what it learnt. `exclude`: images that evaluate, by content, COCO
+    number or name. `workers` make batches.
     """
 
     data: str
@@ -101,6 +99,7 @@ class Config:
     split: int = 6
     crop: int = 224
     theta: float = 0.3
+    noise: float = 0.0
     scale: float = 100.0
     teacher_scale: float = 100.0
     blocks: int = 0
@@ -133,6 +132,7 @@ class Config:
             scale=self.scale,
             teacher_scale=self.teacher_scale,
             teacher_side=self.teacher_side,
+            noise=self.noise,
         )
 
 
@@ -231,13 +231,7 @@ def evaluate(checkpoint: Path, data: str, out: Path) -> dict[str, float]:
     The confusion matrix, and pictures with the category of every patch, go to `out`.
     """
     trained = export.load(checkpoint / MODEL, default_device())
-    rows = list(
-        chain.from_iterable(once(views.require(data, views.segmentation), _itself, list, 64))
-    )
+    rows = every(views.require(data, views.segmentation))
     seen = look(trained, rows)
     pictures.draw(trained, seen, rows[:_SHOWN], out)
     return scores(trained, seen) | {"images": float(len(rows))}
-
-
-def _itself(row: Row, rng: Generator) -> Row:
-    return row

@@ -14,8 +14,9 @@ Words come from the phrases of the run, where the published code tags captions f
 Geometric operations of RandAugment and random erasing are not done. Pictures are measured whole,
 with positions interpolated, where the published code slides windows over them. As published, equal
 words of two pictures are wrong for each other; in batches of a small world that would be most of
-them, so `share` makes a text belong to every picture of which it is said. `balance` is no part of
-the paper either: in short trainings one group takes everything, and it makes that cost something.
+them, so `share` makes a text belong to every picture of which it is said. `presence` is no part
+of the paper either: in short trainings a few groups take everything, and it makes it cost something
+when a group has no segment of its own in a picture.
 """
 
 from __future__ import annotations
@@ -28,16 +29,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from numpy.random import Generator
 from torch import Tensor, nn
 
 from grand_pipeline.errors import SettingsError
 from training import loop, optim
 from training.data import views
-from training.data.batches import batches, once
+from training.data.batches import batches, every
 from training.data.filters import held_out
 from training.data.order import Position
-from training.data.rows import Row
 from training.distributed import World, joined
 from training.models.groupvit import export, pictures
 from training.models.groupvit.batches import View, collate, sample
@@ -61,7 +60,7 @@ class Config:
     `batch_size` pictures per rank, each with a caption and `words` of the picture, every one in one
     of the `prompts`; the loss of words counts `words_weight` times that of captions. `tokenizer`: a
     hub id, a folder, or "tiny". `scale`, `flip`, `color_ops` and `magnitude` augment as in
-    `batches.View`, `share` and `balance` (the weight of that loss) as above. `side` and
+    `batches.View`, `share` and `presence` (the weight of that loss) as above. `side` and
     `background` are for evaluation alone, as in `export.Reading`. `exclude`: images that evaluate,
     by content, COCO number or name ("file:PATH" for a list). `workers` make batches.
     """
@@ -81,7 +80,7 @@ class Config:
     words: int = 3
     words_weight: float = 1.0
     share: bool = False
-    balance: float = 0.0
+    presence: float = 0.0
     side: int = 448
     background: float = 0.35
     exclude: tuple[str, ...] = ()
@@ -174,7 +173,7 @@ def _terms(model: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:
         batch,
         share=config.share,
         weight=config.words_weight,
-        balance_weight=config.balance,
+        presence_weight=config.presence,
     )
 
 
@@ -184,12 +183,7 @@ def evaluate(checkpoint: Path, data: str, out: Path) -> dict[str, float]:
     Pictures with the groups of both stages and what the classes of groups come to go to `out`.
     """
     trained = export.load(checkpoint / MODEL)
-    opened = views.require(data, views.image_caption, views.segmentation)
-    rows = list(chain.from_iterable(once(opened, _itself, list, 64)))
+    rows = every(views.require(data, views.image_caption, views.segmentation))
     found = scores(trained, rows)
     pictures.draw(trained, rows, found.gaps, out)
     return found.values
-
-
-def _itself(row: Row, rng: Generator) -> Row:
-    return row

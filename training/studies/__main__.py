@@ -13,14 +13,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from grand_pipeline.errors import UserError
+from training.checkpoint import replace_text
 from training.studies import definition
 from training.studies.definition import Arm, Study, Trial
 
@@ -43,21 +43,39 @@ def main(
         raise UserError(f"study '{name}' learns from '{missing[0]}': give --data {missing[0]}=RUN")
     # By seeds first: what is there after an interruption compares all arms.
     todo = [(arm, seed) for seed in range(seeds) for arm in asked.arms]
-    work = partial(_trial, asked, runs, unseen, out)
-    with ThreadPoolExecutor(jobs) as pool:
-        found = list(pool.map(lambda one: work(*one), todo))
-    definition.RESULTS.mkdir(parents=True, exist_ok=True)
-    facts = {"study": name, "jobs": jobs}
     path = definition.RESULTS / f"{name}.json"
-    path.write_text(definition.as_json(found, facts), "utf-8")
-    print(f"{len(found)} trainings in {path}; `make docs` writes the page")
+    with ThreadPoolExecutor(jobs) as pool:
+        trials = [pool.submit(_trial, asked, runs, unseen, out, *one) for one in todo]
+        for trial in as_completed(trials):
+            trial.result()
+            write(name, asked, seeds, out, path)
+    print(f"{len(todo)} trainings in {path}; `make docs` writes the page")
+
+
+def write(name: str, study: Study, seeds: int, out: Path, path: Path) -> None:
+    """Write what the trainings in `out` have come to so far."""
+    places = [
+        (arm.name, seed, _place(out, arm, seed) / _TRIAL)
+        for seed in range(seeds)
+        for arm in study.arms
+    ]
+    found = [
+        Trial(arm, seed, **json.loads(file.read_text("utf-8")))
+        for arm, seed, file in places
+        if file.is_file()
+    ]
+    replace_text(path, definition.as_json(found, {"study": name}))
+
+
+def _place(out: Path, arm: Arm, seed: int) -> Path:
+    return out / arm.name.replace(" ", "-") / f"seed-{seed}"
 
 
 def _trial(
     study: Study, runs: Mapping[str, str], unseen: Path, out: Path, arm: Arm, seed: int
-) -> Trial:
+) -> None:
     """Train one arm with one seed and measure it, unless that was done before."""
-    place = out / arm.name.replace(" ", "-") / f"seed-{seed}"
+    place = _place(out, arm, seed)
     done = place / _TRIAL
     if not done.is_file():
         settings = (*study.set, *arm.set, f"loop.seed={seed}")
@@ -66,10 +84,10 @@ def _trial(
         measure = ("eval", study.recipe, "--data", str(unseen), "--checkpoint", str(place))
         said, _ = _run((*measure, "--json"), place)
         scores = json.loads(said)
-        kept = {name: round(scores[name], 5) for name in study.scores}
-        done.write_text(json.dumps({"minutes": round(minutes, 2), "scores": kept}), "utf-8")
+        # An arm may lack what a score is about, as a plain ViT has no groups.
+        kept = {name: round(scores[name], 5) for name in study.scores if name in scores}
+        replace_text(done, json.dumps({"minutes": round(minutes, 2), "scores": kept}))
         print(f"{arm.name}, seed {seed}, {minutes:.1f} minutes: {kept}", flush=True)
-    return Trial(arm=arm.name, seed=seed, **json.loads(done.read_text("utf-8")))
 
 
 def _run(words: Sequence[str], place: Path) -> tuple[str, float]:

@@ -102,6 +102,8 @@ def _table(asked: Study, found: list[Trial]) -> list[str]:
 
 
 def _cell(values: list[float]) -> str:
+    if not values:
+        return ""
     mean, deviation = spread(values)
     return f"{mean:.3f} ± {deviation:.3f}" if len(values) > 1 else f"{mean:.3f}"
 

@@ -66,12 +66,12 @@ def test_a_worker_whose_server_dies_is_replaced(cluster: None, tmp_path: Path, p
 def test_a_killed_worker_leaves_no_server(cluster: None, tmp_path: Path, pids: Path) -> None:
     import ray
 
-    from grand_pipeline.pool import StageActor
+    from grand_pipeline.actor import StageActor
 
     run = make_run(tmp_path, images=1, shard_size=1)
     wanted = plan(tmp_path, pids)
     with lock.hold(run.root) as token:
-        actor = ray.remote(StageActor).remote(str(run.root), token)
+        actor = ray.remote(StageActor).remote(str(run.root), token, str(tmp_path / "words"))
         for key in ("brightness.fake", "caption.fake", "graph", "context"):
             ray.get(actor.annotate.remote(wanted.step(key), run.shards()[0]))
         assert len(alive(pids)) == 2

@@ -11,6 +11,7 @@ import torch
 
 from grand_pipeline import fields
 from grand_pipeline.errors import SettingsError
+from grand_pipeline.picturebook.vocabulary import COLORS, STUFF, THINGS
 from tests.tiny import checkpoints
 from tests.tiny import densevlm as tiny
 from tests.training.data import made
@@ -40,7 +41,7 @@ def _config(run: str, out: Path, *changes: str) -> Config:
     }
     given = [f"{name}={json.dumps(value)}" for name, value in sources.items()]
     small = ("batch_size=4", "workers=0", "loop.steps=2", "loop.log_every=1", "side=32", "crop=32")
-    sides = ("teacher_side=32", "optimizer.warmup=0", "theta=0.0")
+    sides = ("teacher_side=32", "optimizer.warmup=0", "theta=0.0", 'source="grid"')
     return load(Config, "densevlm", "tiny", [*given, *small, *sides, *changes])
 
 
@@ -158,9 +159,19 @@ def test_the_paper_takes_a_step_at_reduced_depth() -> None:
 
 
 def test_configurations_say_only_what_the_recipe_knows() -> None:
-    assert {"clipself", "paper", "release", "tiny"} == set(names("densevlm"))
+    assert {"clipself", "colored", "paper", "release", "tiny"} == set(names("densevlm"))
     for name in names("densevlm"):
         config = load(Config, "densevlm", name, ["data=r", "out=o"])
         assert fields.build(Config, asdict(config), name) == config
-        assert len(set(config.things)) == len(config.things) in (30, 80)
+        assert len(set(config.things)) == len(config.things) in (30, 80, 330)
         assert len(set(config.stuff)) == len(config.stuff) in (7, 91)
+
+
+def test_categories_of_the_picture_book_are_those_of_its_vocabulary() -> None:
+    tiny_one, colored = (
+        load(Config, "densevlm", name, ["data=r", "out=o"]) for name in ("tiny", "colored")
+    )
+    assert set(tiny_one.things) == set(THINGS)
+    assert set(colored.things) == {f"{color} {name}" for name in THINGS for color in COLORS}
+    assert set(tiny_one.stuff) == set(colored.stuff) == set(STUFF)
+    assert (tiny_one.aim.noise, colored.aim.noise) == (0.0, 0.5)

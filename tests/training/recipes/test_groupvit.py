@@ -48,7 +48,7 @@ def _config(run: str, tokenizer: str, out: Path, *changes: str) -> Config:
 def test_a_run_becomes_a_model_that_is_measured(run: str, tokenizer: str, tmp_path: Path) -> None:
     recipe.main(_config(run, tokenizer, tmp_path / "out"))
     rows = read(tmp_path / "out" / "log.jsonl")
-    assert {"loss", "captions", "words", "balance"} <= rows[0].keys()
+    assert {"loss", "captions", "words", "presence"} <= rows[0].keys()
     scores = recipe.evaluate(tmp_path / "out", run, tmp_path / "eval")
     assert {
         *(f"{kind}.miou{end}" for kind in ("zero_shot", "oracle") for end in ("", "_hard")),
@@ -97,7 +97,7 @@ def test_the_paper_builds_with_the_published_size_and_learns_at_reduced_depth() 
     config = load(Config, "groupvit", "paper", ["data=run", "out=out"])
     assert parameter_count(config.architecture) == 55_726_610
     assert (config.architecture.groups, config.words) == ((64, 8), 3)
-    assert (config.share, config.balance) == (False, 0.0)
+    assert (config.share, config.presence) == (False, 0.0)
     shallow = replace(config.architecture, depths=(1, 1, 1), text_layers=1)
     torch.manual_seed(0)
     model = GroupVit(shallow).train()

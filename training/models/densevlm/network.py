@@ -40,7 +40,8 @@ class Aim:
     "densevlm" aligns regions with the teacher's labels (`losses.aligned`): the first `things`
     categories are things, `theta` is the threshold of noise, `apart` whether stuff is told from
     stuff only; the scales multiply cosines. "clipself" brings regions to the teacher's features of
-    their crops. The teacher sees pictures at `teacher_side` pixels, 0: as the student.
+    their crops. The teacher sees pictures at `teacher_side` pixels, 0: as the student. Of `noise`
+    regions of 1 its labels are planted ones (`mistaken`).
     """
 
     method: Method = "densevlm"
@@ -50,6 +51,7 @@ class Aim:
     scale: float = 100.0
     teacher_scale: float = 100.0
     teacher_side: int = 0
+    noise: float = 0.0
 
 
 class DenseVlm(nn.Module):
@@ -85,7 +87,7 @@ def objective(model: DenseVlm, batch: Batch, aim: Aim) -> dict[str, Tensor]:
             return {"loss": losses.distilled(student, known)}
         found = losses.aligned(
             aim.scale * student @ model.student_texts.T,
-            aim.teacher_scale * _regions(known, batch) @ model.teacher_texts.T,
+            aim.teacher_scale * mistaken(_regions(known, batch), aim.noise) @ model.teacher_texts.T,
             aim.things,
             aim.theta,
             apart=aim.apart,
@@ -93,6 +95,18 @@ def objective(model: DenseVlm, batch: Batch, aim: Aim) -> dict[str, Tensor]:
     terms = {"thing": found.thing, "stuff": found.stuff}
     shares = {"kept": found.kept, "things_of_kept": found.things}
     return {"loss": found.thing + found.stuff, **terms, **shares}
+
+
+def mistaken(regions: Tensor, share: float) -> Tensor:
+    """Features (n, P) of which about `share` of 1 are random directions: planted label noise.
+
+    What a teacher says of a random direction has nothing to do with the region, and it is rarely
+    sure of it, as of a region that shows nothing in particular.
+    """
+    if not share:
+        return regions
+    drawn = torch.rand(len(regions), 1, device=regions.device) < share
+    return torch.where(drawn, F.normalize(torch.randn_like(regions), dim=1), regions)
 
 
 def _regions(maps: Tensor, batch: Batch) -> Tensor:

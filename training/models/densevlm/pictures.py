@@ -24,6 +24,8 @@ _CELL, _MARGIN = 12, 90
 _NAMED = 80
 """Categories that a confusion matrix writes names for."""
 _SCALE = 100.0
+_LEGEND, _LINE = 8, 20
+"""Categories of a line of a legend; pixels of a line."""
 
 
 def draw(trained: Trained, seen: Seen, rows: Sequence[Row], out: Path) -> list[Path]:
@@ -32,7 +34,7 @@ def draw(trained: Trained, seen: Seen, rows: Sequence[Row], out: Path) -> list[P
     `confusion.png`: of the masks of every true category (rows), the share called each category
     (columns), things before stuff (figures S1 to S4). `<image>-patches.png`: each row's picture,
     every patch in the colour of its category, and the category of each cell of a grid, fainter
-    the less sure it is (figure S5).
+    the less sure it is (figure S5); below, the categories of the patches, frequent ones first.
     """
     out.mkdir(parents=True, exist_ok=True)
     target = np.concatenate([seen.things.target, seen.stuff.target])
@@ -53,7 +55,7 @@ def matrix(table: Classes, names: Sequence[str], things: int) -> Image.Image:
     A row is scaled by its sum. Names are written where there are no more than 80.
     """
     count = len(names)
-    cell, margin = (_CELL, _MARGIN) if count <= _NAMED else (max(2, 960 // count), 0)
+    cell, margin = (_CELL, _MARGIN) if count <= _NAMED else (max(3, 960 // count), 0)
     share = table / np.maximum(table.sum(1, keepdims=True), 1)
     blue = np.stack([255 * (1 - share), 255 - 155 * share, np.full_like(share, 255)], 2)
     cells = Image.fromarray(blue.round().astype(np.uint8)).resize(
@@ -61,12 +63,14 @@ def matrix(table: Classes, names: Sequence[str], things: int) -> Image.Image:
     )
     page = Image.new("RGB", (margin + count * cell, margin + count * cell), "white")
     page.paste(cells, (margin, margin))
+    pen = ImageDraw.Draw(page)
     if margin:
         # Written once beside the rows, and turned above the columns.
         names_of = _lines(names, cell, margin)
         page.paste(names_of, (0, margin))
         page.paste(names_of.transpose(Image.Transpose.ROTATE_90), (margin, 0))
-    pen = ImageDraw.Draw(page)
+        pen.text((2, margin - 2 * cell), "rows: true", fill="gray")
+        pen.text((2, margin - 3 * cell), "columns: called", fill="gray")
     edge, end = margin + things * cell, margin + count * cell
     pen.line((edge, margin, edge, end), fill="red")
     pen.line((margin, edge, end, edge), fill="red")
@@ -85,13 +89,30 @@ def _lines(names: Sequence[str], height: int, width: int) -> Image.Image:
 def _patches(trained: Trained, row: Row, patches: Tensor) -> Image.Image:
     picture = Image.fromarray(fitted(row, _SIDE)[0].pixels())
     said = (patches @ trained.texts.to(patches).T).argmax(2).cpu().numpy()
-    colors = np.array(_colors(len(trained.names)), np.uint8)[said]
+    palette = _colors(len(trained.names))
+    colors = np.array(palette, np.uint8)[said]
     size = (_SIDE, _SIDE)
     tinted = Image.fromarray(colors).resize(size, Image.Resampling.NEAREST)
-    page = Image.new("RGB", (3 * _SIDE, _SIDE), "white")
+    numbers, counts = np.unique(said, return_counts=True)
+    frequent = numbers[np.argsort(-counts, kind="stable")].tolist()
+    legend = _legend([(trained.names[number], palette[number]) for number in frequent])
+    page = Image.new("RGB", (3 * _SIDE, _SIDE + legend.height), "white")
+    page.paste(legend, (0, _SIDE))
     page.paste(picture, (0, 0))
     page.paste(Image.blend(picture, tinted, 0.6), (_SIDE, 0))
     page.paste(_grid(trained, picture, patches), (2 * _SIDE, 0))
+    return page
+
+
+def _legend(named: Sequence[tuple[str, tuple[int, int, int]]]) -> Image.Image:
+    """Names with their colours, in lines as wide as a page."""
+    lines = -(-len(named) // _LEGEND)
+    page = Image.new("RGB", (3 * _SIDE, _LINE * lines), "white")
+    pen = ImageDraw.Draw(page)
+    for number, (name, color) in enumerate(named):
+        x, y = number % _LEGEND * page.width // _LEGEND, number // _LEGEND * _LINE
+        pen.rectangle((x + 4, y + 4, x + 15, y + 15), fill=color, outline="gray")
+        pen.text((x + 20, y + 4), name, fill="black")
     return page
 
 

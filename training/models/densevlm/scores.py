@@ -1,12 +1,13 @@
 """How well a tower classifies boxes, masks of things and masks of stuff, as the paper measures it.
 
 A region is what its patches say on average, its class the category it is most like. Boxes and
-masks, whose labels have to be categories, are taken for the truth.
+masks are taken for the truth. What an object is, is the category "red ball" if there is one, its
+first attribute and its label, or else the category of its label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ from torch.nn import functional as F
 
 from grand_pipeline import geometry, labels
 from grand_pipeline.types import BoolArray, FloatArray
-from training.data.rows import Row
+from training.data import views
+from training.data.rows import Object, Row
 from training.metrics.classification import Classes, mean_accuracy
 from training.models.densevlm.batches import fitted, pictures
 from training.models.densevlm.export import Trained
@@ -78,7 +80,7 @@ def look(trained: Trained, rows: Sequence[Row]) -> Seen:
         maps = see(trained, part)
         for place, row in enumerate(part):
             objects = row.objects[:MOST]
-            targets = [number.get(labels.normalize(o.label), -1) for o in objects]
+            targets = [_category(number, o) for o in objects]
             unknown += targets.count(-1)
             boxes, masks = _of_row(trained, maps[place], row)
             areas = geometry.area(row.boxes)
@@ -119,6 +121,12 @@ def _of_row(
     weights = F.interpolate(stack, tuple(patches.shape[:2]), mode="area")
     like = _likeness(trained, pool_masks(patches[None], weights)[0])
     return found, dict(zip(masks, like, strict=True))
+
+
+def _category(number: Mapping[str, int], thing: Object) -> int:
+    """The number of an object's category, -1 for none."""
+    label = number.get(labels.normalize(thing.label), -1)
+    return number.get(labels.normalize(views.named(thing)), label)
 
 
 def _likeness(trained: Trained, regions: Tensor) -> FloatArray:

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.distributed import gather
-
 
 def contrastive(
     images: Tensor, texts: Tensor, scale: Tensor, belongs: Tensor | None = None
@@ -37,14 +35,14 @@ def contrastive(
     return (to_texts + to_images) / 2
 
 
-def balance(assignments: Sequence[Tensor]) -> Tensor:
-    """How unevenly groups are used: log G less the entropy of their shares, summed over stages.
+def presence(assignments: Sequence[Tensor]) -> Tensor:
+    """How far groups are from having a segment to themselves in every picture, summed over stages.
 
-    Not of the paper. Shares are means over all segments of all images, of soft assignments
-    (B, G, N); 0 where all groups have as much, log G where one has all.
+    Not of the paper. The mean over pictures and groups of -log of the largest share that a group
+    has of any segment, of soft assignments (B, G, N). It does not say how much a group should have:
+    one segment that is surely its own is enough for 0.
     """
     found = assignments[0].new_zeros(())
     for soft in assignments:
-        share = gather(soft.float().mean((0, 2))[None]).mean(0)
-        found = found + (share * (share * len(share)).clamp(min=1e-9).log()).sum()
+        found = found - soft.float().amax(2).clamp(min=1e-9).log().mean()
     return found

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.distributed import gather
-from training.models.groupvit.losses import balance, contrastive
+from training.models.groupvit.losses import contrastive, presence
 from training.models.groupvit.network import GroupVit
 
 NOTHING = -1
@@ -38,10 +38,10 @@ def objective(
     *,
     share: bool = False,
     weight: float = 1.0,
-    balance_weight: float = 0.0,
+    presence_weight: float = 0.0,
 ) -> dict[str, Tensor]:
     """The terms as named scalars; "loss" is that of captions plus `weight` times that of words
-    plus `balance_weight` times that of uneven groups.
+    plus `presence_weight` times that of groups without a segment.
 
     The rows of all ranks are compared. With `share`, a text that is true of another picture by
     what is said of it belongs to that picture as well; as published it counts as wrong there.
@@ -61,9 +61,9 @@ def objective(
     if words.shape[1] and weight:
         found["words"] = contrastive(images, words, of_words, _part(true, slice(1, None)))
         loss = loss + weight * found["words"]
-    if balance_weight and seen.assignments:
-        found["balance"] = balance(seen.assignments)
-        loss = loss + balance_weight * found["balance"]
+    if presence_weight and seen.assignments:
+        found["presence"] = presence(seen.assignments)
+        loss = loss + presence_weight * found["presence"]
     return {"loss": loss, **found}
 
 

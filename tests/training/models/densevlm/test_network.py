@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tests.tiny import densevlm as tiny
 from training.models.densevlm import losses
-from training.models.densevlm.network import Aim, Batch, DenseVlm, objective
+from training.models.densevlm.network import Aim, Batch, DenseVlm, mistaken, objective
 from training.models.densevlm.regions import pool_boxes
 from training.models.densevlm.towers import Tower
 
@@ -41,7 +41,7 @@ def test_the_objective_is_the_alignment_of_the_regions_that_count() -> None:
         maps = tower.dense(BATCH.pixels)
         rows = torch.cat([pool_boxes(maps[n : n + 1], BOXES[n : n + 1])[0] for n in range(2)])[:3]
         sides.append(scale * F.normalize(rows, dim=1) @ texts.T)
-    wanted = losses.aligned(*sides, 3, 0.0, apart=False)
+    wanted = losses.aligned(sides[0], sides[1], 3, 0.0, apart=False)
     torch.testing.assert_close(found["loss"], wanted.thing + wanted.stuff)
     assert found.keys() == {"loss", "thing", "stuff", "kept", "things_of_kept"}
     assert float(found["kept"]) == 1
@@ -92,3 +92,39 @@ def test_regions_and_categories_meet_in_whole_precision() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = objective(exact, BATCH, aim)["loss"]
     torch.testing.assert_close(found, wanted)
+
+
+def test_a_share_of_labels_is_made_wrong() -> None:
+    regions = F.normalize(torch.randn(4000, 6, generator=torch.Generator().manual_seed(5)), dim=1)
+    torch.manual_seed(0)
+    found = mistaken(regions, 0.25)
+    changed = (found != regions).any(1)
+    assert float(changed.float().mean()) == pytest.approx(0.25, abs=0.03)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(4000))
+    # Nothing of what was there is left in those that were changed.
+    assert float((found * regions)[changed].sum(1).mean()) == pytest.approx(0, abs=0.05)
+
+
+def test_without_planted_noise_nothing_is_drawn() -> None:
+    regions = torch.ones(2, 3)
+    torch.manual_seed(0)
+    assert mistaken(regions, 0.0) is regions
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(1))
+
+
+def test_the_objective_learns_the_labels_that_were_planted() -> None:
+    model = _model()
+    torch.manual_seed(0)
+    found = objective(model, BATCH, replace(AIM, noise=1.0))
+    torch.manual_seed(0)
+    student, teacher = (
+        F.normalize(pool_boxes(tower.dense(BATCH.pixels), BOXES)[KNOWN], dim=1)
+        for tower in (model.student, model.teacher)
+    )
+    known = 7 * mistaken(teacher, 1.0) @ model.teacher_texts.T
+    wanted = losses.aligned(5 * student @ model.student_texts.T, known, 3, 0.0, apart=False)
+    torch.testing.assert_close(found["loss"], wanted.thing + wanted.stuff)
+    clean = objective(model, BATCH, AIM)["loss"]
+    assert float(clean.detach()) != pytest.approx(float(found["loss"].detach()), rel=1e-3)

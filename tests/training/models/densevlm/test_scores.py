@@ -83,6 +83,15 @@ def test_stuff_that_is_called_a_thing_is_told() -> None:
     assert found["masks_s.top5"] == 1
 
 
+def test_an_attribute_and_a_label_can_be_a_category() -> None:
+    trained = _trained()
+    named = Trained(trained.tower, 64, ("warm thing", "thing"), ("green",), trained.texts)
+    warm, cold = made.thing(0, RED, "thing", "warm"), made.thing(1, BLUE, "thing", "cold")
+    seen = look(named, [_row([warm, cold])])
+    assert seen.boxes.target.tolist() == [0, 1] and seen.unknown == 0
+    assert scores(named, seen)["boxes.top1"] == 1
+
+
 def test_nothing_to_judge_is_nothing() -> None:
     found = scores(_trained(), look(_trained(), [_row([])]))
     assert found["boxes.top1"] == found["masks_s.count"] == 0
@@ -102,7 +111,10 @@ def test_pictures_are_drawn(tmp_path: Path) -> None:
     drawn = pictures.draw(trained, look(trained, [row]), [row], tmp_path)
     assert [path.name for path in drawn] == ["confusion.png", f"{row.image_id}-patches.png"]
     with Image.open(drawn[1]) as page:
-        assert page.size == (3 * 512, 512)
+        assert page.size == (3 * 512, 512 + 20)
+        # The legend begins with the colour that tints what fills most of the picture.
+        named, tinted = (np.array(page.getpixel(at)) for at in ((10, 512 + 10), (516, 4)))
+        assert tinted == pytest.approx(0.6 * named + 0.4 * 10, abs=1)
         # Every patch of the red box is tinted alike, another one otherwise.
         tints = [page.getpixel((512 + 8 * x, 8 * y)) for x, y in ((8, 8), (16, 16), (40, 20))]
     assert tints[0] == tints[1] != tints[2]

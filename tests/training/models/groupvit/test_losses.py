@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from training.models.groupvit.losses import balance, contrastive
+from training.models.groupvit.losses import contrastive, presence
 
 Array = NDArray[np.float64]
 
@@ -71,17 +71,24 @@ def test_images_that_are_their_texts_cost_nothing() -> None:
     assert _loss(same, three, 100.0, None) == pytest.approx(np.log(3) / 2, rel=1e-5)
 
 
-def test_uneven_groups_cost_the_entropy_that_they_lack() -> None:
+def test_groups_without_a_segment_of_their_own_cost() -> None:
     rng = np.random.default_rng(0)
     soft = [rng.dirichlet(np.ones(groups), (2, 5)).transpose(0, 2, 1) for groups in (4, 3)]
     wanted = 0.0
     for one in soft:
-        share = one.mean((0, 2))
-        wanted += np.log(len(share)) + float((share * np.log(share)).sum())
-    assert balance([torch.from_numpy(one) for one in soft]).item() == pytest.approx(
-        wanted, rel=1e-5
-    )
-    alone, even = torch.zeros(1, 4, 8), torch.eye(4).repeat(1, 2)[None]
-    alone[:, 0] = 1
-    assert balance([alone]).item() == pytest.approx(np.log(4), rel=1e-4)
-    assert balance([even]).item() == pytest.approx(0, abs=1e-6)
+        pictures, groups, segments = one.shape
+        largest = [
+            max(one[b, g, n] for n in range(segments))
+            for b in range(pictures)
+            for g in range(groups)
+        ]
+        wanted -= float(np.mean([np.log(share) for share in largest]))
+    found = presence([torch.from_numpy(one) for one in soft])
+    assert found.item() == pytest.approx(wanted, rel=1e-5)
+    # One segment each is enough, however few that is of all.
+    owned = torch.zeros(1, 4, 9)
+    owned[0, 0, 3:] = 1
+    owned[0, torch.arange(1, 4), torch.arange(3)] = 1
+    assert presence([owned]).item() == 0
+    # Groups that share all segments evenly have none.
+    assert presence([torch.full((2, 4, 8), 0.25)]).item() == pytest.approx(np.log(4), rel=1e-5)

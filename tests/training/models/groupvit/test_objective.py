@@ -32,9 +32,9 @@ def test_captions_and_words_have_losses_of_their_own() -> None:
     half = objective(model, batch, weight=0.5)["loss"]
     torch.testing.assert_close(half, captions + words / 2)
     assert "words" not in objective(model, batch, weight=0.0)
-    even = objective(model, batch, balance_weight=2.0)
-    torch.testing.assert_close(even["loss"], captions + words + 2 * even["balance"])
-    assert even["balance"].item() > 0
+    present = objective(model, batch, presence_weight=2.0)
+    torch.testing.assert_close(present["loss"], captions + words + 2 * present["presence"])
+    assert present["presence"].item() > 0
 
 
 def test_a_text_belongs_to_every_picture_of_which_it_is_said() -> None:

@@ -97,6 +97,6 @@ def test_groups_and_failures_are_drawn(tmp_path: Path) -> None:
     assert [path.name.partition("-")[0] for path in written] == ["groups"] * 2 + ["failure"] * 2
     assert written[2].name == f"failure-{'1' * 32}.png"  # the largest gap first
     with Image.open(written[0]) as drawn:
-        assert drawn.size == (4 * 224, 240)
+        assert drawn.size == (4 * 256, 274)
     plain = groupvit.trained(replace(groupvit.SIZES, depths=(2,), groups=()))
     assert pictures.draw(plain, rows, [0.0, 0.0], tmp_path / "plain") == []

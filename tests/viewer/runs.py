@@ -1,0 +1,40 @@
+"""A run to look at: hostile texts, a failure, a picture that is no picture, a shard in progress."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from grand_pipeline.columns import Annotation, ImageRow, StageError
+from grand_pipeline.store import Run
+from grand_pipeline.types import Caption, Span, Vote
+from tests.training.data.made import write_run
+
+HOSTILE = "<script>alert('x')</script> \"a\" & b \N{GRINNING FACE} \u202e\x00 ${7*7} {{7*7}}"
+
+
+def change(row: Annotation) -> Annotation:
+    """What is special about the rows of pictures 1, 2 and 3."""
+    number = int(Path(row.uri).stem)
+    if number == 1:
+        spans = (Span(0, 8, (0,)), Span(4, 400, (1,)))
+        objects = (
+            replace(row.objects[0], label=HOSTILE, votes=(Vote("eye", "ball", 0.5),)),
+            row.objects[1],
+        )
+        return replace(row, objects=objects, captions=(Caption("made", HOSTILE, spans),))
+    if number == 2:
+        return replace(row, errors=(StageError("depth", "too dark"),))
+    if number == 3:
+        torn = replace(row.objects[0], mask=replace(row.objects[0].mask, counts="0"))  # type: ignore[type-var]
+        return replace(row, objects=(torn,))
+    return row
+
+
+def seen_run(root: Path) -> Run:
+    """Shards of 3 and 2 annotated pictures, and one of a file that is no picture."""
+    run = write_run(root, [3, 2], change=change)
+    secret = root / "secret.txt"
+    secret.write_text("the secret")
+    run.add_shard([ImageRow("e" * 32, str(secret), (), None, None, None, "not an image", None)])
+    return run
