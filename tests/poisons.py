@@ -101,7 +101,8 @@ fsspec.register_implementation("poison", PoisonFiles, clobber=True)
 
 def annotate_in_processes(run: Run, plan: Plan) -> Counter[str]:
     """What the runner does, with a fresh process for every turn; deaths per step."""
-    log = run.root / ".tmp-deaths"
+    # Beside the run: what is left in it is swept when its driver ends.
+    log = run.root.with_name(f"{run.root.name}-deaths")
     log.touch()
     # Forks are for processes of one thread, which that of a test need not be.
     driver = _FORK.Process(target=_drive, args=(str(run.root), plan, str(log)))

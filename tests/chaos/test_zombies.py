@@ -168,7 +168,7 @@ def test_what_a_dead_driver_left_stands_in_nobodys_way(tmp_path: Path, left: str
 @pytest.mark.parametrize(
     ("left", "said"),
     [
-        (signature(), rf"writing '.*' \(host .*, pid {os.getpid()}, since 2026"),
+        (signature(), r"writing '.*' \(host .*, pid PID, since 20"),
         (signature(pid=2**22 + 1), r"not the one that signed for it \(host .*which has ended"),
         (signature(boot="another start"), r"which has ended; `fuser .*\.lock` names it"),
         (signature(host="elsewhere"), r"host elsewhere, .*from here nobody can see"),
@@ -180,9 +180,12 @@ def test_a_refusal_says_what_is_known_of_the_holder(tmp_path: Path, left: str, s
     with (tmp_path / ".lock").open("a") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         begun = time.monotonic()
-        with pytest.raises(RunError, match=said), lock.hold(tmp_path):
+        with (
+            pytest.raises(RunError, match=said.replace("PID", str(os.getpid()))),
+            lock.hold(tmp_path),
+        ):
             pass
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 5.0
 
 
 def test_a_driver_is_not_refused_because_somebody_asks_who_drives(tmp_path: Path) -> None:
