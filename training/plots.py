@@ -13,7 +13,7 @@ LOSSES, SCORES = "loss.svg", "scores.svg"
 POINTS = 200  # most rows of a thinned log
 _UNITS = ("phase", "step", "images", "minutes", "lr", "grad_norm", *FIGURES)
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 640, 260, 50, 28, 150, 34
-_COLORS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8e5ea2", "#b8860b", "#555555", "#d16ba5", "#2a9d8f")
+COLORS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8e5ea2", "#b8860b", "#555555", "#d16ba5", "#2a9d8f")
 
 Points = list[tuple[int, float]]
 
@@ -83,17 +83,22 @@ def _picture(
         share: float = (scale(value) - low) / max(high - low, 1e-9)
         return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * share
 
-    parts = [_text(_LEFT, 18, title), *_axes(rows, x, y, unscale(low), unscale(high))]
+    parts = [text(_LEFT, 18, title), *_axes(rows, x, y, unscale(low), unscale(high))]
     for number, (name, points) in enumerate(lines.items()):
-        color = _COLORS[number % len(_COLORS)]
+        color = COLORS[number % len(COLORS)]
         path = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.3"/>')
         end = f"{name} {points[-1][1]:.3g}"
-        parts.append(_text(_WIDTH - _RIGHT + 8, _TOP + 8 + 15 * number, end, color))
+        parts.append(text(_WIDTH - _RIGHT + 8, _TOP + 8 + 15 * number, end, color))
+    return document(_WIDTH, _HEIGHT, parts)
+
+
+def document(width: int, height: int, parts: Sequence[str]) -> str:
+    """An SVG file of so many pixels, white behind its parts."""
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'width="{_WIDTH}" height="{_HEIGHT}" font-family="sans-serif" font-size="11">\n'
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" font-family="sans-serif" font-size="11">\n'
+        f'<rect width="{width}" height="{height}" fill="white"/>\n'
     )
     return head + "\n".join(parts) + "\n</svg>\n"
 
@@ -107,15 +112,15 @@ def _axes(
 ) -> list[str]:
     """Ends of both axes, and a line where a phase begins."""
     bottom, last = _HEIGHT - _BOTTOM, rows[-1]["step"]
-    parts = [_text(4, y(value) + 4, f"{value:.3g}", "#555555") for value in (low, high)]
-    parts += [_text(x(0), bottom + 16, "0", "#555555")]
-    parts += [_text(x(last) - 60, bottom + 16, f"{last} steps", "#555555")]
+    parts = [text(4, y(value) + 4, f"{value:.3g}", "#555555") for value in (low, high)]
+    parts += [text(x(0), bottom + 16, "0", "#555555")]
+    parts += [text(x(last) - 60, bottom + 16, f"{last} steps", "#555555")]
     parts += [f'<path d="M{_LEFT} {_TOP}V{bottom}H{x(last):.1f}" fill="none" stroke="#999999"/>']
     begins = {row["phase"]: row["step"] for row in reversed(rows) if "phase" in row}
     for phase, step in sorted(begins.items(), key=lambda item: item[1]):
         place = f"{x(step):.1f}"
         parts.append(f'<path d="M{place} {_TOP}V{bottom}" stroke="#dddddd"/>')
-        parts.append(_text(float(place) + 3, bottom + 29, phase, "#999999"))
+        parts.append(text(float(place) + 3, bottom + 29, phase, "#999999"))
     return parts
 
 
@@ -129,5 +134,7 @@ def _smooth(points: Points, share: int = 40) -> Points:
     ]
 
 
-def _text(x: float, y: float, words: str, color: str = "#222222") -> str:
-    return f'<text x="{x:.0f}" y="{y:.0f}" fill="{color}">{escape(words)}</text>'
+def text(x: float, y: float, words: str, color: str = "#222222", more: str = "") -> str:
+    """Words that begin at a point; `more` are attributes of the element."""
+    place = f'x="{x:.0f}" y="{y:.0f}" fill="{color}"'
+    return f"<text {' '.join((place, more)).strip()}>{escape(words)}</text>"

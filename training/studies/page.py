@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
+from training import plots
 from training.studies import definition
 from training.studies.definition import Comparison, Study, Trial, of_arm, spread
 
@@ -38,7 +38,6 @@ python -m training.studies STUDY --data produced=run --data truth=world/truth \\
     --unseen unseen/truth --out trainings
 ```
 """
-_COLORS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8e5ea2", "#b8860b", "#555555", "#d16ba5")
 _LEFT, _WIDE, _LINE, _GAP = 170, 420, 20, 34
 
 
@@ -117,21 +116,13 @@ def picture(asked: Study, found: list[Trial]) -> str:
         top = 8 + number * panel
         held = [list(of_arm(found, arm, score).values()) for arm in arms]
         most = max((v for values in held for v in values), default=0.0) or 1.0
-        parts.append(_text(_LEFT, top + 12, score, weight="bold"))
+        parts.append(plots.text(_LEFT, top + 12, score, more='font-weight="bold"'))
         for line, (arm, values) in enumerate(zip(arms, held, strict=True)):
-            middle, color = top + 26 + line * _LINE, _COLORS[line % len(_COLORS)]
-            parts.append(_text(_LEFT - 10, middle + 4, arm, anchor="end"))
+            middle, color = top + 26 + line * _LINE, plots.COLORS[line % len(plots.COLORS)]
+            parts.append(plots.text(_LEFT - 10, middle + 4, arm, more='text-anchor="end"'))
             parts.append(f'<path d="M{_LEFT} {middle}h{_WIDE}" stroke="#e4e4e4" stroke-width="1"/>')
             parts += _marks(values, most, middle, color)
-    height = 8 + len(asked.scores) * panel
-    width = _LEFT + _WIDE + 70
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" font-family="sans-serif" font-size="12">\n'
-        f'<rect width="{width}" height="{height}" fill="white"/>\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
-    )
+    return plots.document(_LEFT + _WIDE + 70, 8 + len(asked.scores) * panel, parts)
 
 
 def _marks(values: Sequence[float], most: float, middle: int, color: str) -> list[str]:
@@ -145,21 +136,7 @@ def _marks(values: Sequence[float], most: float, middle: int, color: str) -> lis
         for x in places
     ]
     stroke = f'<path d="M{at:.1f} {middle - 7}v14" stroke="{color}" stroke-width="2.5"/>'
-    return [*dots, stroke, _text(_LEFT + _WIDE + 10, middle + 4, f"{mean:.3f}", color=color)]
-
-
-def _text(
-    x: float,
-    y: float,
-    words: str,
-    *,
-    color: str = "#222222",
-    anchor: str = "start",
-    weight: str = "",
-) -> str:
-    bold = f' font-weight="{weight}"' if weight else ""
-    place = f'x="{x:.0f}" y="{y:.0f}" fill="{color}" text-anchor="{anchor}"'
-    return f"<text {place}{bold}>{escape(words)}</text>"
+    return [*dots, stroke, plots.text(_LEFT + _WIDE + 10, middle + 4, f"{mean:.3f}", color)]
 
 
 def main() -> None:
