@@ -47,7 +47,7 @@ import sys
 from pathlib import Path
 from tests.chaos.fakes import build_with_ray, fake_plan
 root, pictures, temporary, word, calls = sys.argv[1:]
-plan = fake_plan(word, calls, 0.1)
+plan = fake_plan(word, calls, 0.3)
 build_with_ray(Path(root), [Path(pictures)], plan, temporary)
 """
 
@@ -145,11 +145,14 @@ def temporary() -> Iterator[str]:
 def test_random_kills_of_driver_workers_and_raylet(
     seed: int, tmp_path: Path, temporary: str
 ) -> None:
-    images = 120
-    pictures = fakes.draw(tmp_path / "pictures", range(images))
+    pictures, images = tmp_path / "pictures", 0
     root, pick = tmp_path / "run", random.Random(seed)
     torment = Torment(root, partial(with_ray, tmp_path, temporary), ray_processes, RAY, pick)
-    torment.run(16)
+    # Workers go on for a while when their raylet is gone, so one lot may end before its kills.
+    while torment.kills.total() < 15:
+        fakes.draw(pictures, range(images, images + 80))
+        images += 80
+        torment.run(15)
     assert_nothing_lost(root, pictures)
     assert list(Run(root).annotations()) == undisturbed(tmp_path)
     assert_little_repeated(torment, tmp_path, images)
