@@ -22,6 +22,7 @@ import pytest
 
 from grand_pipeline import codec
 from grand_pipeline.columns import Annotation
+from grand_pipeline.picturebook.truth import render_dataset
 from grand_pipeline.store import Run
 from tests.chaos import fakes
 from tests.chaos.fakes import SHARD_SIZE, WORKERS, build_alone, build_with_forks, fake_plan, started
@@ -37,7 +38,6 @@ from tests.chaos.torment import (
 )
 
 ROOT = Path(__file__).parents[2]
-PICTURES = ROOT / "examples" / "images"
 NOTING_STAGES = 2
 FORKED = {"driver": 1, "worker": 2}
 RAY = {"driver": 1, "raylet": 1, "worker": 4}
@@ -79,7 +79,7 @@ def undisturbed(folder: Path) -> list[Annotation]:
 def assert_nothing_lost(root: Path, pictures: Path) -> None:
     """The run holds every picture once, and every file of it is whole."""
     ids = [row.image_id for row in Run.open(root).images()]
-    assert len(ids) == len(set(ids)) == len(list(pictures.iterdir()))
+    assert len(ids) == len(set(ids)) == len(list(pictures.rglob("*.png")))
     rows = list(Run.open(root).annotations())
     assert [row.image_id for row in rows] == ids
     assert all(row.scene_graph and row.errors == () for row in rows)
@@ -199,21 +199,28 @@ class Alike:
 @pytest.mark.chaos
 @pytest.mark.timeout(7200)
 def test_random_kills_of_the_picture_book_preset(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+
     def build(name: str) -> subprocess.Popen[bytes]:
         to = ["--out", tmp_path / name, "--shard-size", "2"]
-        command = [sys.executable, "-c", GRAND, "build", "--images", PICTURES, *to]
+        command = [sys.executable, "-c", GRAND, "build", "--images", pictures, *to]
         with (tmp_path / "output").open("ab") as output:
             return subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=output, stderr=output)
 
     root, pick = tmp_path / "run", random.Random(20)
     torment = Torment(root, partial(build, "run"), ray_processes, RAY, pick)
-    torment.run(20)
+    while torment.kills.total() < 20:
+        seed = 7400 + len(list(pictures.iterdir()))
+        lot = f"lot{seed}"
+        render_dataset(tmp_path / lot, 12, seed)
+        (tmp_path / lot / "images").rename(pictures / lot)
+        torment.run(20)
     print(f"picturebook: {dict(torment.kills)}, {torment.given_up} given up")
-    assert_nothing_lost(root, PICTURES)
+    assert_nothing_lost(root, pictures)
     assert build("undisturbed").wait(timeout=3 * PATIENCE) == 0
     alike = Alike()
     runs = (Run(root), Run(tmp_path / "undisturbed"))
     rows, wanted = ([codec.encode(row) for row in run.annotations()] for run in runs)
     assert alike(rows, wanted)
     print(f"largest difference of a float: {alike.largest}")
-    assert torment.kills.total() == 20
