@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _PART = ".incomplete"
 _TIMEOUT = 30.0
+_REDIRECTS = 8
+_SPAN = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
 _STEP = 0.1
 """Of the file, between two lines about how far it is."""
 
@@ -48,7 +51,12 @@ def fetch(
         place.parent.mkdir(parents=True, exist_ok=True)
         with (
             part.open("ab") as out,
-            httpx.Client(follow_redirects=True, timeout=_TIMEOUT, headers=headers) as client,
+            httpx.Client(
+                follow_redirects=True,
+                max_redirects=_REDIRECTS,
+                timeout=_TIMEOUT,
+                headers=headers,
+            ) as client,
         ):
             _lock(out)
             _receive(client, file, out, say)
@@ -81,16 +89,20 @@ def _receive(
         return
     header = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
     with client.stream("GET", file.url, headers=header) as response:
-        if response.status_code == 416:  # nothing is left to send, or the file became another
+        if (
+            held and response.status_code == 416
+        ):  # nothing is left to send, or the file became another
             if response.headers.get("Content-Range") == f"bytes */{held}":
                 return
             out.truncate(0)
             return _receive(client, file, out, say)
         response.raise_for_status()
+        if file.url.startswith("https:") and response.url.scheme != "https":
+            raise OSError(f"it was sent on to {response.url}, where anybody can change it")
         if response.status_code != 206:
             held = 0
             out.truncate(0)
-        length = int(response.headers.get("Content-Length", 0)) + held
+        length = _length(file, response, held)
         begun = f"goes on at {held / 1e6:.1f}" if held else "begins, 0"
         say(f"{file.name}: {begun} of {length / 1e6:.1f} MB")
         for told in _written(response.iter_raw(), out, held, length):
@@ -100,10 +112,29 @@ def _receive(
         raise OSError(f"cut short at {held} of {length} bytes")
 
 
+def _length(file: PublishedFile, response: httpx.Response, held: int) -> int:
+    """How long the whole file is, so that what is sent has an end that was known beforehand.
+
+    Raises OSError where the answer is about another file or another part of it.
+    """
+    span = _SPAN.fullmatch(response.headers.get("Content-Range", ""))
+    if response.status_code == 206 and (span is None or int(span[1]) != held):
+        raise OSError(f"another part than the one from byte {held} on was sent")
+    told = response.headers.get("Content-Length")
+    length = file.bytes if told is None else int(told) + held
+    if length is None:
+        raise OSError("nobody says how long the file is")
+    if file.bytes not in (None, length):
+        raise OSError(f"{length} bytes are sent, and the file has {file.bytes}")
+    return length
+
+
 def _written(blocks: Iterable[bytes], out: BinaryIO, held: int, length: int) -> Iterator[str]:
     """How far it is, now and then, while the blocks are written."""
     began, first, told = time.monotonic(), held, held
     for block in blocks:
+        if held + len(block) > length:
+            raise OSError(f"more than its {length} bytes are sent")
         out.write(block)
         held += len(block)
         if held - told >= length * _STEP and held < length:

@@ -26,6 +26,8 @@ from grand_pipeline.zoo.files import BY_NAME, PublishedFile
 
 _SMALL = (".json", ".txt", ".jinja", ".model", ".tiktoken")
 _INDEX = ".index.json"
+_NAME = re.compile(r"[\w(][\w .+()\[\]=,@-]{0,200}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _PATIENCE = 8.0
 """Seconds for the first answer of the hub."""
 
@@ -116,10 +118,17 @@ def _pull_file(model: str, source: Source, by: Fetcher) -> None:
 def _pull_repository(model: str, source: Source, by: Fetcher) -> None:
     import huggingface_hub
 
+    if not weights.is_hub_id(source):
+        raise MissingDependencyError(
+            f"'{model}' can not be the name of a model of the hub: OWNER/NAME or "
+            "OWNER/NAME@REVISION, of letters, digits and . _ -"
+        )
     by.say(f"{model}: asking {by.endpoint}")
     api = huggingface_hub.HfApi(endpoint=by.endpoint)
     try:
         info = api.model_info(source.name, revision=source.revision, files_metadata=True)
+        if not hub_cache.COMMIT.fullmatch(str(info.sha)):
+            raise ValueError(f"'{str(info.sha)[:80]}' is no commit")
         _receive(model, source, str(info.sha), {f.rfilename: f for f in info.siblings or ()}, by)
     except MissingDependencyError:
         raise
@@ -152,6 +161,8 @@ def _receive(
         if files[path].lfs is not None:
             url = f"{by.endpoint}/{source.name}/resolve/{commit}/{quote(path)}"
             sha256 = str(files[path].lfs.sha256)
+            if not _SHA256.fullmatch(sha256):  # It becomes the name of a file.
+                raise ValueError(f"'{sha256[:80]}' is no sha256 of {path}")
             wanted = PublishedFile(path, url, files[path].size, sha256)
             download.fetch(wanted, blobs / sha256, by.say, key)
     for paths in (large, small):
@@ -191,7 +202,8 @@ def chosen(files: Iterable[str], part: Part) -> tuple[list[str], list[str]]:
     Weights are taken in one format, safetensors where there are any. Copies for other libraries,
     in folders of their own, and code are left out.
     """
-    top = [path for path in files if "/" not in path]
+    # The others are in folders, or no names that a file should have.
+    top = [path for path in files if _NAME.fullmatch(path)]
     large = _weights(top, part)
     indexes = {f"{_stem(path)}{_INDEX}" for path in large}
     small = [

@@ -43,7 +43,7 @@ def toml_value(text: str) -> Any:
     """A value as it would stand in a TOML file; a text that is none is itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 
@@ -66,6 +66,8 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
             raise SettingsError(f"{where} takes {len(args)} values, not {len(value)}: {value!r}")
         pairs = zip(inner_hints, value, strict=True)
         return tuple(_coerce(h, item, where) for h, item in pairs)
+    if hint is float and value != value:
+        raise SettingsError(f"{where} must be a number, not {value!r}")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and not _is_a(value, hint):

@@ -21,6 +21,8 @@ MAIN = "main"
 """The revision of a name without one."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+_REVISION = re.compile(r"(?!.*(?:\.\.|//))\w[\w.+/-]{0,200}", re.ASCII)
+"""Branches and tags; they are paths below `refs`, and none leads out of it."""
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Whole weights by transformers' names, better ones first; large ones are cut up, with an index."""
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -62,16 +64,24 @@ def repository(cache: Path, name: str) -> Path:
     return cache / f"models--{name.replace('/', '--')}"
 
 
+def is_revision(revision: str | None) -> bool:
+    """Whether a branch, a tag or a commit can have this name; None is the main branch."""
+    return _REVISION.fullmatch(revision or MAIN) is not None
+
+
 def commit(cache: Path, name: str, revision: str | None = None) -> str | None:
     """The commit that a branch, a tag or a commit stands for here; None if nobody ever asked."""
     revision = revision or MAIN
     if COMMIT.fullmatch(revision):
         return revision
+    if not is_revision(revision):
+        return None
     reference = repository(cache, name) / "refs" / revision
     try:
-        return reference.read_text("utf-8").strip() or None
-    except OSError:
+        found = reference.read_text("utf-8").strip()
+    except (OSError, ValueError):
         return None
+    return found if COMMIT.fullmatch(found) else None
 
 
 def snapshot(cache: Path, name: str, revision: str | None = None) -> Path | None:
@@ -83,7 +93,12 @@ def snapshot(cache: Path, name: str, revision: str | None = None) -> Path | None
 
 def pin(cache: Path, name: str, revision: str | None, commit: str) -> None:
     """Note that `revision` stands for `commit` from now on; everything that loads the name without
-    a commit takes this one. A commit stands for itself."""
+    a commit takes this one. A commit stands for itself.
+
+    Raises ValueError for what no revision and no commit can be called.
+    """
+    if not COMMIT.fullmatch(commit) or not is_revision(revision):
+        raise ValueError(f"'{revision or MAIN}' at '{commit}' is no revision at a commit")
     if revision == commit:
         return
     reference = repository(cache, name) / "refs" / (revision or MAIN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ def look(
 
 def pull_command(models: Iterable[str]) -> str:
     """The command that fetches these models."""
-    return " ".join(["grand models pull", *models])
+    # It is there to be copied into a shell, and a name may come from anybody's preset.
+    return " ".join(["grand models pull", *map(shlex.quote, models)])
 
 
 def _place(

@@ -64,14 +64,20 @@ def load_preset(name: str) -> Preset:
         data = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"preset file '{path}' does not exist") from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise SettingsError(f"cannot read preset file '{path}': {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of tables in tables
         raise SettingsError(f"preset file '{path}' is not valid TOML: {error}") from None
-    head = data.pop("preset", {})
-    lists = listfiles.expand(data.pop("lists", {}), path.parent)
+    head, listed = (data.pop(name, {}) for name in ("preset", "lists"))
+    if not isinstance(head, dict) or not isinstance(listed, dict):
+        raise SettingsError(f"[preset] and [lists] in '{path}' must be tables")
+    lists = listfiles.expand(listed, path.parent)
     tables = _expand(listfiles.expand(_flatten(data, str(path)), path.parent), lists, str(path))
+    rows = head.get("substitutions", [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise SettingsError(f"the substitutions in '{path}' must be tables")
     substitutions = tuple(
-        fields.build(Substitution, row, f"a substitution of {path}")
-        for row in head.get("substitutions", [])
+        fields.build(Substitution, row, f"a substitution of {path}") for row in rows
     )
     return Preset(path.stem, str(head.get("description", "")), tables, substitutions)
 
@@ -94,6 +100,8 @@ def override(preset: Preset, assignments: Iterable[str]) -> Preset:
         table = tables[key]
         for part in path[:-1]:
             table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise SettingsError(f"cannot read --set '{text}': '{part}' of '{key}' is no table")
         table[path[-1]] = listfiles.expand(fields.toml_value(value.strip()), Path())
     return dataclasses.replace(preset, tables=tables)
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import os
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +24,7 @@ from typing import Literal
 from grand_pipeline import hub_cache
 from grand_pipeline.errors import SettingsError, suggest
 from grand_pipeline.hub_cache import Part
+from grand_pipeline.terminal import one_line, printable
 
 EMBEDDED = Path(__file__).parent / "picturebook" / "checkpoints"
 RECORDS = frozenset({"training.json", "log.jsonl", "curve.svg"})
@@ -36,6 +39,13 @@ _PATHS = ("/", ".", "~")
 _FILE = ".pth"
 _PIPELINE = re.compile(r"[a-z]{2,3}_\w+")
 """How spaCy names its pipelines: language, kind, genre, size; ids of the hub have an owner."""
+_HUB = re.compile(r"[\w-][\w.-]{0,95}(/[\w-][\w.-]{0,95})?", re.ASCII)
+_NAME_LENGTH, _PART_LENGTH = 4000, 255  # as file systems have it
+_MARKS = ("config.json", hub_cache.OPEN_CLIP_CONFIG, "meta.json", *hub_cache.TOKENIZERS)
+_WEIGHTS = frozenset({".safetensors", ".bin", ".pth", ".pt", ".ckpt"})
+_LAYERS = re.compile(r"(layers?|depths?|blocks?)$")
+_MOST_LAYERS = 1000
+_CONFIG_BYTES = 2**24
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,11 @@ class Source:
 
 
 def source(model: str) -> Source:
-    """What kind of thing `model` names, whether it is here or not."""
+    """What kind of thing `model` names, whether it is here or not.
+
+    Raises SettingsError for what can not name anything.
+    """
+    _check_name(model)
     part: Part = "model"
     if model.startswith(OPEN_CLIP):
         part, model = "open_clip", model.removeprefix(OPEN_CLIP)
@@ -64,6 +78,27 @@ def source(model: str) -> Source:
         return Source("spacy", model, None, part)
     name, _, revision = model.partition("@")
     return Source("hub", name, revision or None, part)
+
+
+def _check_name(model: str) -> None:
+    # The short names come first, because what is no text can not be measured in bytes either.
+    odd = len(model) > _NAME_LENGTH or one_line(model) != model
+    if not odd and all(len(os.fsencode(part)) <= _PART_LENGTH for part in model.split("/")):
+        try:
+            Path(model).expanduser()
+            return
+        except RuntimeError:  # ~SOMEBODY, whom nobody knows here
+            pass
+    raise SettingsError(
+        f"{reprlib.repr(model)} can not be the name of a model; give a hub id, a file, a folder, a "
+        "spaCy pipeline or embedded:NAME"
+    )
+
+
+def is_hub_id(found: Source) -> bool:
+    """Whether a name can be one of the hub, and not, for example, lead out of the cache."""
+    named = _HUB.fullmatch(found.name) and ".." not in found.name
+    return bool(named) and hub_cache.is_revision(found.revision)
 
 
 def resolve(model: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -84,6 +119,44 @@ def resolve(model: str, environment: Mapping[str, str] = os.environ) -> str:
             )
         return str(place)
     return str(_cached(found, environment) or found.name)
+
+
+def sane(place: str) -> str:
+    """`place` again, unless it is a folder whose config.json asks for absurdly many layers.
+
+    Raises SettingsError then: a library makes all layers before it compares them with the weights,
+    which takes memory and hours. What is broken in other ways, it refuses at once.
+    """
+    try:
+        with (Path(place) / "config.json").open("rb") as file:
+            level = [json.loads(file.read(_CONFIG_BYTES))]
+    except (OSError, ValueError, RecursionError):
+        return place
+    while level:
+        tables = [value for value in level if isinstance(value, dict)]
+        for key, count in (pair for table in tables for pair in table.items()):
+            most = max(_whole(count), default=0)
+            if _LAYERS.search(key) and most > _MOST_LAYERS:
+                raise SettingsError(
+                    f"'{place}/config.json' asks for {most:,} layers ('{key}'), more than the "
+                    f"{_MOST_LAYERS:,} that are loaded; give another checkpoint"
+                )
+        level = [value for table in tables for value in table.values()]
+    return place
+
+
+def reason(error: Exception) -> str:
+    """What a library says of weights that it can not load, on one line."""
+    if type(error).__name__ == "UnpicklingError":
+        # What torch advises here is to trust the file.
+        return "its weights are a pickle that holds more than weights, which is never run"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return printable(lines[0].rstrip(".")[:300]) if lines else type(error).__name__
+
+
+def _whole(value: object) -> list[int]:
+    listed = value if isinstance(value, list) else [value]
+    return [number for number in listed if isinstance(number, int)]
 
 
 def revision(model: str, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -111,7 +184,13 @@ def digest(model: str) -> str:
     if found.kind == "spacy":
         return f"spacy:{found.name}-{_version(found.name) or _ABSENT}"
     place = Path(found.name).expanduser() if found.kind == "path" else _embedded(found.name)
-    return _content(place) if place.exists() else f"{_ABSENT}:{model}"
+    return _content(place) if place.is_file() or _is_checkpoint(place) else f"{_ABSENT}:{model}"
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Whether a folder is one: any other may be a whole disk, which nobody wants to be hashed."""
+    files = (path for path in folder.glob("*") if path.suffix in _WEIGHTS or path.name in _MARKS)
+    return any(path.is_file() for path in files)
 
 
 def is_absent(digest: str) -> bool:
@@ -164,8 +243,7 @@ def _version(package: str) -> str | None:
 
 
 def _embedded(name: str) -> Path:
-    folder = EMBEDDED / name
-    if not folder.is_dir():
-        present = [p.name for p in EMBEDDED.iterdir() if p.is_dir()] if EMBEDDED.is_dir() else []
+    present = [p.name for p in EMBEDDED.iterdir() if p.is_dir()] if EMBEDDED.is_dir() else []
+    if name not in present:
         raise SettingsError(f"no embedded checkpoint '{name}'.{suggest(name, present)}")
-    return folder
+    return EMBEDDED / name

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
 from grand_pipeline import weights
-from grand_pipeline.errors import MissingDependencyError, SettingsError
+from grand_pipeline.errors import GrandError, MissingDependencyError, SettingsError
 
 _LIBRARY = re.compile(r"requires the (\w+) library")
 """How transformers names a package that it can not do without."""
@@ -32,8 +33,10 @@ def pretrained(auto: str, model: str, device: str, dtype: str = "float32") -> An
 
     def load() -> Any:
         return loader.from_pretrained(
-            weights.resolve(model),
+            weights.sane(weights.resolve(model)),
             revision=weights.revision(model),
+            # Left open, the library asks on the terminal whether to run what came with the model.
+            trust_remote_code=False,
             # Checkpoints are often saved in half precision; boxes and borders need more.
             dtype=getattr(torch, dtype),
             output_loading_info=True,
@@ -61,7 +64,10 @@ def preprocessor(auto: str, model: str) -> Any:
 
     def load(name: str = auto, **more: str) -> Any:
         return getattr(transformers, name).from_pretrained(
-            weights.resolve(model), revision=weights.revision(model), **more
+            weights.resolve(model),
+            revision=weights.revision(model),
+            trust_remote_code=False,
+            **more,
         )
 
     # Where torchvision is installed transformers takes it, and it rounds what it makes smaller.
@@ -77,24 +83,24 @@ def preprocessor(auto: str, model: str) -> Any:
 
 def _explained(load: Callable[[], Any], model: str, auto: str) -> Any:
     """The loaded thing, or an error that says what to do instead of a library's traceback."""
-    from safetensors import SafetensorError
-
     try:
         return load()
+    except GrandError:
+        raise
     except ImportError as error:
         raise MissingDependencyError(
-            f"model '{model}' needs a package that is not installed: {_first_line(error)}."
+            f"model '{model}' needs a package that is not installed: {weights.reason(error)}."
             f"{_remedy(error)}"
         ) from error
     except OSError as error:
         raise MissingDependencyError(
             f"model '{model}' is neither a folder here, nor in the cache, nor could it be "
-            f"fetched: {_first_line(error)}. Fetch it with `grand models pull "
-            f"{model}`, or give the folder of a checkpoint"
+            f"fetched: {weights.reason(error)}. Fetch it with `grand models pull "
+            f"{shlex.quote(model)}`, or give the folder of a checkpoint"
         ) from error
-    except (ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # a foreign folder can make the library fail in any way
         raise SettingsError(
-            f"model '{model}' can not be loaded as {auto}: {_first_line(error)}. Name a "
+            f"model '{model}' can not be loaded as {auto}: {weights.reason(error)}. Name a "
             "checkpoint of the right kind: a hub id, or a folder with config.json and weights"
         ) from error
 
@@ -107,8 +113,3 @@ def _remedy(error: ImportError) -> str:
         return ""
     fits = ", of the release that fits the installed torch" if name == "torchvision" else ""
     return f" Install it with `pip install {name}`{fits}"
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".")[:300] if lines else type(error).__name__

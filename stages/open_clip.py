@@ -7,6 +7,8 @@ open_clip_config.json beside the weights. The package needs torchvision, so it i
 from __future__ import annotations
 
 import importlib
+import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,20 +85,32 @@ def load(model: str, device: str, dtype: str = "float32", package: Any = None) -
     that holds something else.
     """
     found = package if package is not None else _package(model)
-    place = f"local-dir:{_folder(model)}"
+    folder = _folder(model)
+    place = f"local-dir:{folder}"
     try:
+        _refuse_code(folder)
         live, prepare = found.create_model_from_pretrained(
             place, precision=PRECISIONS[dtype], device=device
         )
         tokenize = found.get_tokenizer(place)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except Exception as error:  # a foreign folder can make the package fail in any way
         raise SettingsError(
-            f"model '{model}' can not be loaded by open_clip: {_first_line(error)}. Give a "
+            f"model '{model}' can not be loaded by open_clip: {weights.reason(error)}. Give a "
             f"checkpoint of that package, for example {EXAMPLE}"
         ) from error
     size = live.visual.image_size
     side = max(size) if isinstance(size, tuple | list) else size
     return OpenClip(live.eval(), prepare, tokenize, device, dtype, int(side))
+
+
+def _refuse_code(folder: Path) -> None:
+    """Raise ValueError where the configuration says that code beside the weights is to be run.
+
+    The package hands what it finds there on to transformers, as if the user had asked for it.
+    """
+    facts = json.loads((folder / CONFIG).read_text("utf-8"))
+    if '"trust_remote_code"' in json.dumps(facts):
+        raise ValueError(f"{CONFIG} asks to trust code that comes with it, which is never run")
 
 
 def _package(model: str) -> Any:
@@ -136,11 +150,7 @@ def _fetched(model: str) -> Path:
     except (OSError, ValueError) as error:
         raise MissingDependencyError(
             f"model '{model}' is neither a folder here, nor in the cache, nor could it be "
-            f"fetched: {_first_line(error)}. Fetch it with `grand models pull "
-            f"{model}`, or give a folder"
+            f"fetched: {weights.reason(error)}. Fetch it with `grand models pull "
+            f"{shlex.quote(model)}`, or give a folder"
         ) from error
     return folder
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:300] or type(error).__name__

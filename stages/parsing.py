@@ -24,6 +24,11 @@ def load(model: str) -> Any:
             f"with `python -m spacy download {model}`, or give a folder or "
             f'"embedded:spacy"'
         ) from error
+    except Exception as error:  # a foreign folder can make the library fail in any way
+        raise SettingsError(
+            f"'{model}' can not be loaded as a spaCy pipeline: {weights.reason(error)}. Name an "
+            'installed one, a folder of one, or "embedded:spacy"'
+        ) from error
     if "parser" not in nlp.pipe_names:
         raise SettingsError(
             f"spaCy pipeline '{model}' has no parser, so it knows no noun phrases; it "

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grand_pipeline import weights
 from grand_pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def state(path: Path, where: str, fetch: str, trusted: Sequence[type] = ()) -> d
             )
     except Exception as error:  # a foreign file can make the reader fail in any way
         raise SettingsError(
-            f"{where} can not be read as weights alone: {_first_line(error)}. "
+            f"{where} can not be read as weights alone: {weights.reason(error)}. "
             "Nothing else in a file is trusted; where you trust it, load it yourself and save "
             'torch.save({"model": checkpoint["model"]}, path)'
         ) from error
@@ -76,7 +77,3 @@ def some(keys: Sequence[str]) -> str:
     """The first keys, and how many more there are."""
     rest = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
     return ", ".join(keys[:8]) + rest
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

@@ -154,8 +154,8 @@ def _state(path: Path) -> dict[str, Tensor]:
 
 
 def _architecture(path: Path, state: dict[str, Tensor]) -> str:
-    place = state.get("image_encoder.pos_embed")
-    width = place.shape[-1] if place is not None else None
+    shape = getattr(state.get("image_encoder.pos_embed"), "shape", None)
+    width = shape[-1] if shape else None
     if width not in WIDTHS:
         raise _foreign(path, "has no image encoder of a known width")
     return WIDTHS[width]

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -54,8 +55,18 @@ class Checkpoint:
         return (self.folder / f"{part}.safetensors").is_file()
 
     def tensors(self, part: str) -> dict[str, Tensor]:
-        """The tensors of "model", "average" or "optimizer" by name, on the CPU."""
-        return load_file(self.folder / f"{part}.safetensors")
+        """The tensors of "model", "average" or "optimizer" by name, on the CPU.
+
+        Raises TrainingError for a file that holds none.
+        """
+        path = self.folder / f"{part}.safetensors"
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(
+                f"'{path}' holds no tensors ({error}); delete the folder to go on from the "
+                "checkpoint before it"
+            ) from error
 
 
 def save(
@@ -160,9 +171,12 @@ def _damage(folder: Path) -> str:
     if not (folder / STATE).is_file():
         return f"it has no {STATE}"
     try:
-        files = json.loads((folder / STATE).read_text("utf-8"))["files"]
-        wrong = [name for name, seal in files.items() if _seal(folder / name) != seal]
-    except (OSError, ValueError, KeyError) as error:
+        facts = json.loads((folder / STATE).read_text("utf-8"))
+        if folder.name != f"{_STEP}{int(facts['step']):08d}":
+            return f"it says that it is of step {facts['step']}"
+        seals = {Path(name).name: seal for name, seal in facts["files"].items()}
+        wrong = [name for name, seal in seals.items() if _seal(folder / name) != seal]
+    except Exception as error:  # anything may stand in it
         return f"it can not be read ({error})"
     return f"{', '.join(wrong)} changed since written" if wrong else ""
 

@@ -8,16 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from grand_pipeline.errors import SettingsError
+from grand_pipeline.weights import reason, sane
 from training.checkpoint import replace_folder
 from training.distributed import full
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_BROKEN = (OSError, ValueError, KeyError, RuntimeError, SettingsError, SafetensorError)
 
 
 def save(
@@ -52,11 +51,11 @@ def opened(folder: Path, name: str) -> Iterator[dict[str, Any]]:
     Raises SettingsError for any other folder, also where making the model fails.
     """
     try:
+        sane(str(folder))
         yield json.loads((folder / CONFIG).read_text("utf-8"))
-    except _BROKEN as error:
+    except Exception as error:  # a foreign folder can make the libraries fail in any way
         raise SettingsError(
-            f"'{folder}' holds no {name} ({str(error).splitlines()[0][:200]}): give the folder "
-            "'model' of a training"
+            f"'{folder}' holds no {name} ({reason(error)}): give the folder 'model' of a training"
         ) from error
 
 

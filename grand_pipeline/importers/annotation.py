@@ -85,19 +85,25 @@ def size_told(annotation: Mapping[str, Any]) -> Size | None:
 def row_of(annotation: Mapping[str, Any], size: Size | None, notes: Notes) -> Row:
     """The columns of an annotation of an image of `size` (height, width). Raises SourceError."""
     if not any(name in annotation for name, _ in _LISTS):
-        keys = ", ".join(list(annotation)[:8]) or "none"
         raise SourceError(
-            f"no GranD annotation: neither objects nor floating_objects; keys: {keys}"
+            "no GranD annotation: neither objects nor floating_objects; keys: "
+            f"{values.keys_shown(dict(annotation))}"
         )
     entries = _entries(annotation, size, notes)
     ids = {entry.id for entry in entries}
     grounded = grounding.ground(annotation, ids, notes)
-    context = values.words(annotation.get("additional_context"), notes, "context")
+    said = tuple(attribute for entry in entries for attribute in _attributes(entry, notes))
+    values.bounded(len(said), "attributes")
+    instances = tuple(_instance(entry, notes) for entry in entries)
+    values.bounded(sum(len(instance.votes) for instance in instances), "labels")
+    context = values.words(
+        annotation.get("additional_context"), notes, "context", values.TEXT_LENGTH
+    )
     return {
-        INSTANCES: tuple(_instance(entry, notes) for entry in entries),
+        INSTANCES: instances,
         ASSIGNED: tuple(a for e in entries if (a := _assigned(e, notes)) is not None),
         MASKS: tuple(m for e in entries if (m := _mask(e, size, notes)) is not None),
-        ATTRIBUTES.of(SOURCE): tuple(a for entry in entries for a in _attributes(entry, notes)),
+        ATTRIBUTES.of(SOURCE): said,
         PLACEMENTS: _placements(entries, notes),
         LANDMARK: landmark_of(annotation.get("landmark"), SOURCE, notes),
         LINKS: grounded.links,
@@ -142,8 +148,8 @@ def _id(value: Any) -> int | None:
 
 def _instance(entry: Entry, notes: Notes) -> Instance:
     labels = _labels(entry, notes)
-    own = entry.said.get("label")
-    label = labels[0] if labels else own if isinstance(own, str) else ""
+    own = values.words(entry.said.get("label"), Notes(), "label")  # Counted with the assigned.
+    label = labels[0] if labels else own or ""
     score = values.number(entry.said.get("score"))
     unknown = score is None and entry.said.get("score") is not None
     notes.count("scores that are no finite number, left out", times=int(unknown))
@@ -167,7 +173,8 @@ def _assigned(entry: Entry, notes: Notes) -> AssignedLabel | None:
 
 def _mask(entry: Entry, size: Size | None, notes: Notes) -> ObjectMask | None:
     found = values.rle(entry.said.get("segmentation"), size, notes)
-    source = _MASK_SOURCES.get(str(entry.said.get("segmentation_source")), "given")
+    told = entry.said.get("segmentation_source")
+    source = _MASK_SOURCES.get(told, "given") if isinstance(told, str) else "given"
     return None if found is None else ObjectMask(entry.id, found, source, None)
 
 

@@ -3,6 +3,9 @@
 GranD writes one file per image and step, named after the image without its last four characters;
 inside, the image's full name is the key. An image is looked for by its full name first, then by
 the name without its ending.
+
+What a file says is its author's word: names are only compared with those that a run has, links that
+lead out of the folder are not followed, and archives are not opened.
 """
 
 from __future__ import annotations
@@ -18,8 +21,23 @@ from typing import Any
 from grand_pipeline.columns import ImageRow
 from grand_pipeline.errors import SourceError, UserError
 from grand_pipeline.importers.notes import Notes
-from grand_pipeline.importers.values import mapping, parse, read_text
+from grand_pipeline.importers.values import (
+    FILE_BYTES,
+    IMAGE_BYTES,
+    keys_shown,
+    mapping,
+    parse,
+    read_text,
+)
+from grand_pipeline.terminal import one_line, printable
+from grand_pipeline.types import SourceFile
 
+_HEAD = 65536
+"""Bytes of a file in which the name of its image has to stand."""
+_NAME_LENGTH = 1024
+_PACKED = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")
+_TAR = slice(257, 262)
+_ARCHIVES = (".tar", ".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _FIRST_KEY = re.compile(rb'\s*\{\s*("(?:[^"\\]|\\.)*")\s*:')
 
 _ENDINGS = frozenset(
@@ -37,12 +55,41 @@ class Found:
     digest: str
 
 
-def listed(folder: Path) -> list[Path]:
-    """The files of a folder, by name; hidden ones are left out. Raises UserError."""
+def inside(folder: Path, paths: Iterable[Path], notes: Notes) -> list[Path]:
+    """The paths that are what they seem, in order; hidden ones are left out, and links that lead
+    out of `folder` are counted: what they show was never a part of it. Raises UserError."""
+    root = folder.resolve()
+    found: list[Path] = []
     try:
-        return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+        for path in sorted(paths):
+            leaves = path.is_symlink() and not _stays(path, root)
+            notes.count("links that lead out of the folder, not followed", str(path), int(leaves))
+            if not leaves and not path.name.startswith("."):
+                found.append(path)
     except OSError as error:
-        raise UserError(f"cannot read the folder '{folder}': {error.strerror}") from None
+        raise UserError(f"cannot read the folder '{folder}': {error}") from None
+    return found
+
+
+def _stays(link: Path, root: Path) -> bool:
+    try:
+        return link.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # RuntimeError: in a circle
+        return False
+
+
+def refuse_archive(path: Path) -> None:
+    """Raise UserError where a file is an archive, by its name or its first bytes."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_TAR.stop)
+    except OSError:
+        return  # Whoever reads it says why it can not be read.
+    if path.suffix.lower() in _ARCHIVES or head.startswith(_PACKED) or head[_TAR] == b"ustar":
+        raise UserError(
+            f"'{path}' is an archive, which is not opened: unpack it into a folder of its own and "
+            "give that"
+        )
 
 
 def found(path: Path, stem: str | None = None, *, keyed: bool = True) -> Found:
@@ -51,7 +98,8 @@ def found(path: Path, stem: str | None = None, *, keyed: bool = True) -> Found:
     `stem` is what its own name says of the image; by default all but the ending.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES + 1)  # A larger one is refused when its turn comes.
     except OSError as error:
         raise UserError(f"cannot read '{path}': {error.strerror or error}") from None
     name = _first_key(data) if keyed else None
@@ -59,7 +107,7 @@ def found(path: Path, stem: str | None = None, *, keyed: bool = True) -> Found:
 
 
 def _first_key(data: bytes) -> str | None:
-    match = _FIRST_KEY.match(data.removeprefix(b"\xef\xbb\xbf"))
+    match = _FIRST_KEY.match(data[:_HEAD].removeprefix(b"\xef\xbb\xbf"))
     try:
         return str(json.loads(match[1])) if match else None
     except ValueError:
@@ -98,14 +146,29 @@ def names_of(rows: Iterable[ImageRow]) -> Names:
     return Names(*({name: tuple(ids) for name, ids in table.items()} for table in (full, short)))
 
 
-def image_names(files: Iterable[Found]) -> list[str]:
-    """The images that files speak of: by the names inside, else by the files' own; each once."""
-    group = list(files)
+def image_names(files: Iterable[Found], notes: Notes) -> list[str]:
+    """The images that files speak of: by the names inside, else by the files' own; each once.
+
+    A name that could be taken for a place elsewhere is counted and left out, since stages, pages
+    and exports open what a run calls its images.
+    """
+    named = [(file, is_plain(file.name or file.stem)) for file in files]
+    for file, plain in named:
+        what = "images whose name is an address or leads out of its folder, not imported"
+        notes.count(what, str(file.path), int(not plain))
+    group = [file for file, plain in named if plain]
     said = [file.name for file in group if file.name]
     full = [name for name in said if PurePath(name).suffix.lower() in _ENDINGS]
     known = names_of(row_of_name(name) for name in full)
     others = [file.name or file.stem for file in group if not known.ids(file)]
     return list(dict.fromkeys([*full, *others]))
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is one of a file in a folder or below it, on any system."""
+    parts = name.split("/")
+    odd = one_line(name) != name or "\\" in name or "::" in name
+    return not odd and 0 < len(name) <= _NAME_LENGTH and not {"", ".", ".."} & {*parts}
 
 
 def _base(name: str) -> str:
@@ -146,13 +209,18 @@ def under_image(text: str, file: Found) -> dict[str, Any]:
     """What a keyed JSON file says of its image. Raises SourceError."""
     content = mapping(parse(text, file.path), f"'{file.path}'")
     if len(content) != 1:
-        keys = ", ".join(map(repr, list(content)[:5])) or "none"
         raise SourceError(
-            f"'{file.path}' should have one key, the image's file name; its keys: {keys}"
+            f"'{file.path}' should have one key, the image's file name; its keys: "
+            f"{keys_shown(content)}"
         )
     return mapping(next(iter(content.values())), f"the image in '{file.path}'")
 
 
+def verbatim(file: Found, text: str) -> SourceFile:
+    """A file, or what is kept of it, as the run stores it."""
+    return SourceFile(printable(str(file.path)), text)
+
+
 def text_of(file: Found) -> str:
-    """The file's content. Raises SourceError."""
-    return read_text(file.path)
+    """The content of a file about one image. Raises SourceError."""
+    return read_text(file.path, IMAGE_BYTES)

@@ -102,10 +102,12 @@ def import_raw(folder: Path, order: Order) -> Report:
     """
     notes = Notes()
     found = _found(folder, notes)
-    with intake.opened(order) as door:
+    sources = {name: _columns(name) for name in KINDS if name in found}
+    onward = settings.load_preset(str(intake.PRESET))
+    with intake.opened(order, sources, onward) as door:
         door.notes.add(notes)
         if not order.images:
-            intake.add_names(door, _sizes(found), order.shard_size)
+            intake.add_names(door, _sizes(found, door.notes), order.shard_size)
         named = files.names_of(door.run.images())
         matched = {name: files.matched(f, named, name, door.notes) for name, f in found.items()}
         parts = [_part(name, matched) for name in KINDS if name in matched]
@@ -113,20 +115,21 @@ def import_raw(folder: Path, order: Order) -> Report:
         silent = [row for row in door.run.images() if row.image_id not in spoken]
         for row in silent:
             door.notes.count("images without any prediction", row.uri)
-        return intake.commit(door, parts, settings.load_preset(str(intake.PRESET)))
+        return intake.commit(door, parts, onward)
 
 
 def _found(folder: Path, notes: Notes) -> Files:
+    files.refuse_archive(folder)
     if not folder.is_dir():
         raise UserError(f"'{folder}' is no folder of predictions")
-    inside = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    inside = [p.name for p in files.inside(folder, folder.iterdir(), notes) if p.is_dir()]
     result: Files = {}
     read: set[str] = set()
     for name, kind in {**KINDS, **HELPING}.items():
         present = [sub for sub in kind.folders if sub in inside]
         if present:
             read.update(present)
-            result[name] = [f for sub in present for f in _files(folder / sub, kind, notes)]
+            result[name] = [f for sub in present for f in _files(folder, sub, kind, notes)]
     if not KINDS.keys() & result.keys():
         known = ", ".join(sub for kind in KINDS.values() for sub in kind.folders)
         raise UserError(
@@ -140,8 +143,10 @@ def _found(folder: Path, notes: Notes) -> Files:
     return result
 
 
-def _files(folder: Path, kind: Kind, notes: Notes) -> Iterable[Found]:
-    for path in files.listed(folder):
+def _files(folder: Path, sub: str, kind: Kind, notes: Notes) -> Iterable[Found]:
+    for path in files.inside(folder, (folder / sub).iterdir(), notes):
+        if not path.is_file():
+            continue
         if path.suffix.lower() not in (kind.suffix, kind.suffix.replace("jpg", "jpeg")):
             notes.count(f"files that are no {kind.suffix}, not read", str(path))
             continue
@@ -149,9 +154,9 @@ def _files(folder: Path, kind: Kind, notes: Notes) -> Iterable[Found]:
         yield files.found(path, range_in_name[1] if range_in_name else None, keyed=kind.keyed)
 
 
-def _sizes(found: Files) -> dict[str, Size | None]:
+def _sizes(found: Files, notes: Notes) -> dict[str, Size | None]:
     """The images that the files speak of -> (height, width) of their depth maps or masks."""
-    names = files.image_names(f for group in found.values() for f in group)
+    names = files.image_names((f for group in found.values() for f in group), notes)
     sizes: dict[str, Size | None] = dict.fromkeys(names)
     known = files.names_of(files.row_of_name(name) for name in names)
     for source in ("midas", "eva-02-01", "eva-02-02"):
@@ -185,7 +190,11 @@ def _part(source: str, matched: Mapping[str, Mapping[str, Found]]) -> Part:
         return None if file is None else _row(source, file, row, others, notes)
 
     silent = None if kind.silent is None else _filled(source, kind.silent, ())
-    return Part(source, (*kind.columns, SOURCES.of(source)), content, read, silent)
+    return Part(source, _columns(source), content, read, silent)
+
+
+def _columns(source: str) -> tuple[Column[Any], ...]:
+    return (*KINDS[source].columns, SOURCES.of(source))
 
 
 def _row(
@@ -196,7 +205,7 @@ def _row(
     if told is None:
         return None
     changed = bool(notes.counts)  # Then something is not in the columns as it was.
-    verbatim = (SourceFile(str(file.path), files.text_of(file)),) if changed else ()
+    verbatim = (files.verbatim(file, files.text_of(file)),) if changed else ()
     return _filled(source, told, verbatim)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from grand_pipeline import spans
@@ -37,11 +38,13 @@ def ground(annotation: Mapping[str, Any], ids: Collection[int], notes: Notes) ->
     links: dict[tuple[str, str], tuple[int, ...]] = {}
     for source, text, details in _captions(annotation, notes):
         if details is None:
-            found = [
+            every = (
                 Span(start, end, known)
                 for phrase, known in told.items()
                 for start, end in texts.places(text, phrase)
-            ]
+            )
+            found = list(islice(every, values.VALUES + 1))
+            values.bounded(len(found), "places of phrases")
         else:
             found = _spans(text, details, ids, told, notes)
             for span in found:
@@ -89,12 +92,17 @@ def _captions(
             said = entry if isinstance(entry, dict) else {"caption": entry}
             named.append((_captioner(n, short), said.get("caption"), said.get("details") or []))
     elif isinstance(bare, dict):
-        named = [(str(name), text, None) for name, text in bare.items()]
+        told = ((values.words(name, notes, "captioner"), text) for name, text in bare.items())
+        named = [(name or SOURCE, text, None) for name, text in told]
     else:
         listed = [bare] if isinstance(bare, str) else values.listing(bare, "'captions'")
         named = [(_captioner(n, listed), text, None) for n, text in enumerate(listed)]
-    read = [(source, values.words(text, notes, "caption"), more) for source, text, more in named]
+    read = [(source, _caption(text, notes), more) for source, text, more in named]
     return [(source, nfc(text), more) for source, text, more in read if text is not None]
+
+
+def _caption(value: Any, notes: Notes) -> str | None:
+    return values.words(value, notes, "caption", values.TEXT_LENGTH)
 
 
 def _captioner(index: int, listed: Sequence[Any]) -> str:
@@ -107,7 +115,7 @@ def _dense(
     """The dense caption; GranD kept only answers that ended by themselves."""
     said = annotation.get("dense_caption")
     told = said if isinstance(said, dict) else {"caption": said}
-    text = values.words(told.get("caption"), notes, "caption")
+    text = _caption(told.get("caption"), notes)
     if text is None:
         return None
     stored = nfc(text)

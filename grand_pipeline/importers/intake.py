@@ -7,7 +7,7 @@ done, and what comes after them stale when something else is imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +21,9 @@ from grand_pipeline.fragments import Result
 from grand_pipeline.importers.notes import Notes, Report
 from grand_pipeline.plan import Plan, Step, feasible, make_plan
 from grand_pipeline.stage import Row
+from grand_pipeline.storage import Place, local
 from grand_pipeline.store import Run
+from grand_pipeline.terminal import printable
 from grand_pipeline.types import Size
 
 PRESET = Path(__file__).with_name("predictions.toml")
@@ -35,7 +37,7 @@ UNREADABLE = "images with a file that can not be read"
 class Order:
     """What the user asked: into which run, with which images."""
 
-    run: Path
+    run: Place
     images: Sequence[str] = ()
     shard_size: int = 256
     embed_images: bool = False
@@ -77,26 +79,46 @@ class Door:
 
 
 @contextmanager
-def opened(order: Order) -> Iterator[Door]:
+def opened(
+    order: Order, sources: Mapping[str, tuple[Column[Any], ...]], onward: settings.Preset
+) -> Iterator[Door]:
     """The run, made if absent, with the images that were asked for.
 
-    Raises UserError for images that do not exist and for a run that takes none of these.
+    Args:
+        order: what the user asked.
+        sources: the columns of each source that is to be imported.
+        onward: as in `commit`.
+
+    Raises UserError for images that do not exist and for a run that takes none of these, PlanError
+    for a column that the run's own stages write already; the run is then as it was.
     """
     if order.images:
-        next(ingest.discover(order.images, skip=order.run))
+        next(ingest.discover(order.images, skip=local(order.run)))
     with lock.hold(order.run) as token:
         fresh = not (order.run / "run.json").exists()
         empty = build.described(settings.Preset(PRESET.stem, "", {}), None)
         run = Run.create(order.run, empty) if fresh else Run.open(order.run)
-        build.recorded_preset(run)  # Raises RunError for a run that is not ours to add to.
-        publication.sweep(run.root)
-        if order.images:
-            if any(nameless(row) for row in run.images()):
-                raise UserError(
-                    f"'{run.root}' was imported without images; import with --images into a new run"
-                )
-            build.add_images(run, order.images, order.shard_size, order.embed_images)
-        yield Door(run, token)
+        try:
+            # Raises RunError for a run that is not ours to add to.
+            parts = [Part(source, columns, "", _nothing) for source, columns in sources.items()]
+            make_plan(settings.stages(_preset(run, parts, onward)[0]))
+            publication.sweep(run.root)
+            _add_images(run, order)
+            yield Door(run, token)
+        except UserError:
+            if fresh and not run.shards():
+                publication.remove(order.run / "run.json")
+            raise
+
+
+def _add_images(run: Run, order: Order) -> None:
+    if not order.images:
+        return
+    if any(nameless(row) for row in run.images()):
+        raise UserError(
+            f"'{run.root}' was imported without images; import with --images into a new run"
+        )
+    build.add_images(run, order.images, order.shard_size, order.embed_images)
 
 
 def nameless(row: ImageRow) -> bool:
@@ -165,7 +187,11 @@ def _preset(
 def _absent(step: Step) -> Part:
     """A source of an earlier import: it says nothing of images that came later."""
     source = step.key.removeprefix(PREFIX)
-    return Part(source, step.stage.writes, "", lambda row, notes: None)
+    return Part(source, step.stage.writes, "", _nothing)
+
+
+def _nothing(row: ImageRow, notes: Notes) -> Row | None:
+    return None
 
 
 def _fragments(door: Door, step: Step, part: Part) -> dict[str, int]:
@@ -211,8 +237,9 @@ def _result(step: Step, part: Part, row: ImageRow, before: Result | None, notes:
     found = worker.attempt(values)
     if isinstance(found, Result):
         return found
-    notes.count(UNREADABLE, str(found))
-    return Result(None, error=found)
+    reason = printable(str(found))  # It may quote the file, and has to be text.
+    notes.count(UNREADABLE, reason)
+    return Result(None, error=reason)
 
 
 def _publish(door: Door, plan: Plan) -> bool:

@@ -6,7 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from grand_pipeline.terminal import one_line
+
 _EXAMPLES = 3
+_PLACE_LENGTH = 300
 
 
 @dataclass
@@ -22,6 +25,7 @@ class Notes:
             return
         self.counts[what] += times
         seen = self.places.setdefault(what, [])
+        where = one_line(where[:_PLACE_LENGTH])
         if where and where not in seen and len(seen) < _EXAMPLES:
             seen.append(where)
 

@@ -32,6 +32,7 @@ from grand_pipeline.types import (
 
 DEPTH_NAME = re.compile(r"(.+)_min_(-?\d+\.?\d*)_max_(-?\d+\.?\d*)")
 _MIDAS_GRID = 512
+_FIRST_EVA = "eva-02-01"
 _HALF_MAX = 65504.0  # the largest float16
 
 
@@ -81,11 +82,9 @@ def detections(given: Given) -> tuple[Detection, ...]:
 
 def answers(given: Given) -> tuple[RegionText, ...]:
     """GPT4RoI's texts by box. In its files they stand among GRiT's, which are left out."""
-    known = {
-        entry.get("description")
-        for entry in values.listing(given.other("grit").get("grit"), "'grit'")
-        if isinstance(entry, dict)
-    }
+    entries = values.listing(given.other("grit").get("grit"), "'grit'")
+    described = (entry.get("description") for entry in entries if isinstance(entry, dict))
+    known = {text for text in described if isinstance(text, str)}
     found: list[RegionText] = []
     for entry in _objects(given.image(), given.file):
         box = _box(entry, given)
@@ -98,6 +97,7 @@ def answers(given: Given) -> tuple[RegionText, ...]:
             given.notes.count("answers that are empty, left out", times=int(not plain))
             if plain:
                 found.append(RegionText(box, plain))
+    values.bounded(len(found), "texts of regions")
     return tuple(found)
 
 
@@ -114,8 +114,10 @@ def choices(given: Given) -> tuple[RegionText, ...]:
         )
     annotation = given.other(boxed)
     lists = ("objects", "floating_objects")
+    values.bounded(len(chosen), "chosen labels")
     entries = [e for n in lists for e in values.listing(annotation.get(n), n)]
-    by_id = {str(e.get("id")): e for e in reversed(entries) if isinstance(e, dict)}
+    whole = [e for e in entries if isinstance(e, dict) and isinstance(e.get("id"), int | str)]
+    by_id = {str(entry["id"]): entry for entry in reversed(whole)}
     found: list[RegionText] = []
     for key, label in chosen.items():
         text = values.words(label, given.notes, "label")
@@ -150,8 +152,8 @@ def landmark(given: Given) -> Landmark | None:
 def landmark_of(value: Any, source: str, notes: Notes) -> Landmark | None:
     """A scene category as GranD writes it: an object, or "" where the step failed."""
     inner = value if isinstance(value, dict) else {}
-    names = [inner.get(key) for key in ("category", "fine_category")]
-    coarse, fine = (name.strip() if isinstance(name, str) else "" for name in names)
+    told = (inner.get(key) or None for key in ("category", "fine_category"))
+    coarse, fine = ((values.words(name, notes, "landmark") or "").strip() for name in told)
     if not coarse and not fine:
         notes.count("landmarks that are empty", times=int(value is not None))
         return None
@@ -165,7 +167,8 @@ def caption(given: Given) -> str | None:
 
 def caption_of(told: Any, source: str, notes: Notes) -> str | None:
     """LLaVA's caption is wrapped twice in some revisions."""
-    return values.words(told.get(source) if isinstance(told, dict) else told, notes, "caption")
+    text = told.get(source) if isinstance(told, dict) else told
+    return values.words(text, notes, "caption", values.TEXT_LENGTH)
 
 
 def phrases(given: Given) -> tuple[tuple[Phrase, ...], tuple[PhraseBox, ...]]:
@@ -199,9 +202,11 @@ def depth(given: Given) -> DepthMap:
     if name is None:
         raise SourceError(f"'{given.file.path}' has no range (_min_A_max_B) in its name")
     low, high = float(name[2]), float(name[3])
+    if low > high:
+        raise SourceError(f"'{given.file.path}': the range in its name ends before it begins")
     try:
-        grey = images.decode(given.file.path.read_bytes()).getchannel(0)
-    except (ImageError, OSError) as error:
+        grey = images.decode(values.read_bytes(given.file.path)).getchannel(0)
+    except ImageError as error:
         raise SourceError(f"'{given.file.path}': {error}") from None
     side = (min(grey.width, _MIDAS_GRID), min(grey.height, _MIDAS_GRID))
     grid = np.asarray(grey.convert("F").resize(side, Image.Resampling.BOX))
@@ -210,7 +215,13 @@ def depth(given: Given) -> DepthMap:
 
 def generation(given: Given) -> Generation:
     """A language model's text. GranD kept only answers that ended by themselves."""
-    return Generation("", text_of(given.file), "vicuna-13B", "stop")
+    text = text_of(given.file)
+    if len(text) > values.TEXT_LENGTH:
+        raise SourceError(
+            f"'{given.file.path}' has {len(text):,} characters; texts of up to "
+            f"{values.TEXT_LENGTH:,} are read"
+        )
+    return Generation("", text, "vicuna-13B", "stop")
 
 
 def _storable(depths: NDArray[np.floating]) -> FloatArray:
@@ -226,13 +237,16 @@ def _entries(given: Given) -> list[dict[str, Any]]:
     if given.source in inner or len(lists) != 1:
         # GranD leaves the key out when a model finds nothing.
         return _dicts(values.listing(given.told(), f"'{given.source}'"), given.notes)
-    given.notes.count(f"files of {given.source} that say {lists[0]}", str(given.file.path))
+    # Anything else is not repeated: a report has no room for what a thousand files make up.
+    said = lists[0] if lists[0] == _FIRST_EVA else "something else"
+    given.notes.count(f"files of {given.source} that say {said}", str(given.file.path))
     return _dicts(inner[lists[0]], given.notes)
 
 
 def _objects(annotation: Mapping[str, Any], file: Found) -> list[dict[str, Any]]:
     if "objects" not in annotation:
-        raise SourceError(f"'{file.path}' has no 'objects'; its keys: {', '.join(annotation)}")
+        keys = values.keys_shown(dict(annotation))
+        raise SourceError(f"'{file.path}' has no 'objects'; its keys: {keys}")
     return _dicts(values.listing(annotation["objects"], "'objects'"), Notes())
 
 

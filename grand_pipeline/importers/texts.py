@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from grand_pipeline import spans
 from grand_pipeline.spans import Offsets
 
-_SPEAKER = re.compile(r"\s*#*\s*([A-Za-z]+)\s*:\s*")
-_LOOSE_LIMIT = 400
+_SPEAKER = re.compile(r"\s*(?:#+\s*)?([A-Za-z]+)\s*:\s*")
 
 
 def without_speaker(text: str) -> tuple[str, bool]:
@@ -29,15 +29,40 @@ def places(text: str, phrase: str) -> list[Offsets]:
 
     Phrases were put together from tokens, so that "the man's hat" may read "the man 's hat".
     """
-    exact = spans.find_all(text, spans.nfc(phrase))
-    if exact:
-        return exact
-    signs = "".join(spans.nfc(phrase).split())
-    if not signs or len(signs) > _LOOSE_LIMIT:
-        return []
-    loose = r"\s*".join(map(re.escape, signs))
-    pattern = rf"(?<!\w){loose}(?!\w)"
-    return [match.span() for match in re.finditer(pattern, text, re.IGNORECASE)]
+    wanted = spans.nfc(phrase)
+    loose = _loose(text, "".join(_folded(wanted).split()))
+    # Whatever stands there as words stands there in any spacing, which is found out in one go.
+    return (spans.find_all(text, wanted) or loose) if loose else []
+
+
+def _loose(text: str, signs: str) -> list[Offsets]:
+    """Every occurrence as whole words of folded characters, whatever blanks are between them."""
+    squeezed, at = _squeezed(text)
+    found: list[Offsets] = []
+    start = squeezed.find(signs) if signs else -1
+    while start >= 0:
+        first, last = at[start], at[start + len(signs) - 1]
+        beside = text[max(0, first - 1) : first], text[last + 1 : last + 2]
+        whole = not any(mark.isalnum() or mark == "_" for mark in beside)
+        if whole:
+            found.append((first, last + 1))
+        start = squeezed.find(signs, start + (len(signs) if whole else 1))
+    return found
+
+
+@lru_cache(maxsize=16)
+def _squeezed(text: str) -> tuple[str, tuple[int, ...]]:
+    """A text without blanks and without case, and where each character of it stood."""
+    at = tuple(place for place, mark in enumerate(text) if not mark.isspace())
+    return _folded("".join(text[place] for place in at)), at
+
+
+def _folded(text: str) -> str:
+    """The text without case, as long as it was: a few letters would become two."""
+    if text.isascii():
+        return text.lower()
+    ways = ((mark.casefold(), mark.lower(), mark) for mark in text)
+    return "".join(next(way for way in each if len(way) == 1) for each in ways)
 
 
 def place(text: str, phrase: str, given: object) -> tuple[Offsets | None, bool]:

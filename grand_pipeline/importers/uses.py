@@ -22,7 +22,9 @@ Labels = Mapping[int, frozenset[str]]
 def affordances_of(told: Any, labels: Labels, notes: Notes) -> tuple[Affordance, ...]:
     """Uses whose ids all resolve: those given, or else the objects with one of the labels."""
     found: list[Affordance] = []
-    for category, entry in (told if isinstance(told, dict) else {}).items():
+    listed = told if isinstance(told, dict) else {}
+    values.bounded(len(listed), "affordances")
+    for category, entry in listed.items():
         said = entry if isinstance(entry, dict) else {}
         words = _words(said.get("labels"), notes)
         ids = _ids(said.get("object_ids"), words, labels, notes)
@@ -30,7 +32,8 @@ def affordances_of(told: Any, labels: Labels, notes: Notes) -> tuple[Affordance,
         if name is None or not ids:
             notes.count("affordances without an object, left out")
             continue
-        about = values.words(said.get("description") or None, notes, "description")
+        told_about = said.get("description") or None
+        about = values.words(told_about, notes, "description", values.TEXT_LENGTH)
         found.append(Affordance(nfc(name), nfc(about) if about else None, ids, words))
     return tuple(found)
 
@@ -55,7 +58,9 @@ def _ids(told: Any, words: Sequence[str], labels: Labels, notes: Notes) -> tuple
 def regions_of(told: Any, size: Size | None, notes: Notes) -> tuple[RegionText, ...]:
     """The texts of `floating_attributes` with their boxes."""
     entries = told if isinstance(told, list) else []
-    return tuple(text for entry in entries for text in _region(entry, size, notes))
+    found = tuple(text for entry in entries for text in _region(entry, size, notes))
+    values.bounded(len(found), "texts of regions")
+    return found
 
 
 def _region(entry: Any, size: Size | None, notes: Notes) -> Iterator[RegionText]:

@@ -92,4 +92,4 @@ def test_names_without_images_are_those_inside_and_the_rest_of_the_files() -> No
         *(found("a.jpg", "a"), found(None, "a"), found("a", "a"), found(None, "b")),
         *(found("c", "c"), found(None, "c")),
     ]
-    assert files.image_names(given) == ["a.jpg", "b", "c"]
+    assert files.image_names(given, Notes()) == ["a.jpg", "b", "c"]

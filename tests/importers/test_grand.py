@@ -274,7 +274,7 @@ def test_annotations_meet_their_images_by_name(tmp_path: Path) -> None:
         ("{", "is not valid JSON"),
         ([], "should be an object, not a list"),
         ({}, "it has no image"),
-        ({FIRST: {"a": 1}}, "no GranD annotation: neither objects nor floating_objects; keys: a"),
+        ({FIRST: {"a": 1}}, "no GranD annotation: neither objects nor floating_objects; keys: 'a'"),
         ({FIRST: {"objects": {"0": 1}}}, "'objects' should be a list, not an object"),
         ({FIRST: {"objects": [], "captions": 7}}, "'captions' should be a list"),
     ],

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from grand_pipeline.errors import SettingsError
+from grand_pipeline.weights import reason
 from training.models.densevlm.eva02 import Eva02, Eva02Sizes
 
 CONFIG = "open_clip_config.json"
@@ -82,9 +82,9 @@ def load(folder: Path, sizes: Eva02Sizes) -> tuple[Eva02, Callable[[Sequence[str
         network.load_state_dict(image_names(_below(state, "visual.")))
         reader = _reader(_below(state, "text."), facts)
         tokenizer = CLIPTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # a foreign folder can make the libraries fail in any way
         raise SettingsError(
-            f"'{folder}' holds no EVA-02-CLIP of the configured sizes ({str(error)[:300]})"
+            f"'{folder}' holds no EVA-02-CLIP of the configured sizes ({reason(error)})"
         ) from error
     length = reader.config.max_position_embeddings
 

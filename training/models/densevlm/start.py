@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -119,8 +120,8 @@ def _open_clip(source: str, sizes: Eva02Sizes) -> Vlm:
     if not place.is_dir():
         name = source.removeprefix(weights.OPEN_CLIP)
         raise MissingDependencyError(
-            f"initial weights '{source}' are not here; fetch them with `hf download {name}`, give "
-            f"'{weights.OPEN_CLIP}FOLDER', or train with 'random'"
+            f"initial weights '{source}' are not here; fetch them with "
+            f"`hf download {quote(name)}`, give '{weights.OPEN_CLIP}FOLDER', or train with 'random'"
         )
     network, read = eva02_weights.load(place, sizes)
     return Vlm(Tower(network, sizes.patch_size, CLIP_MEAN, CLIP_STD), partial(averaged, read))

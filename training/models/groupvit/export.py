@@ -63,5 +63,5 @@ def load(folder: Path, device: str = "cpu") -> Trained:
         reading = fields.build(Reading, facts["reading"], "how it is asked")
         model = GroupVit(fields.build(Architecture, facts["architecture"], "its architecture"))
         model.load_state_dict(export.weights(folder))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return Trained(model.eval().to(device), tokenizer, reading)

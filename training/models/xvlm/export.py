@@ -60,5 +60,6 @@ def load(folder: Path, device: str = "cpu") -> Trained:
     with export.opened(folder, "X-VLM") as facts:
         model = Xvlm(fields.build(Architecture, facts["architecture"], "its architecture"))
         model.load_state_dict(export.weights(folder))
-    tokenizer = AutoTokenizer.from_pretrained(folder / _TOKENIZER)
-    return Trained(model.eval().to(device), tokenizer, int(facts["tokens"]), facts["pixels"])
+        tokenizer = AutoTokenizer.from_pretrained(folder / _TOKENIZER, trust_remote_code=False)
+        tokens, pixels = int(facts["tokens"]), facts["pixels"]
+    return Trained(model.eval().to(device), tokenizer, tokens, pixels)
