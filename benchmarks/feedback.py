@@ -29,6 +29,7 @@ import numpy as np
 
 import prompts
 from benchmarks.planting import KINDS, RATES, Faulty, plant
+from grand_pipeline import inert
 from grand_pipeline.columns import (
     ASSIGNED,
     ATTRIBUTES,
@@ -61,7 +62,7 @@ FORGOTTEN = 0.1
 
 @dataclass
 class Writer:
-    """The faulty writer as a chat model. It knows its drafts by their text."""
+    """The faulty writer as a chat model. It knows its drafts by their text on one line."""
 
     drafts: dict[str, Faulty]
     rng: np.random.Generator
@@ -96,7 +97,7 @@ class Writer:
             if self.rng.random() >= FORGOTTEN:
                 faulty = faulty.obeyed(quote)
         text = faulty.text()
-        self.drafts[text] = faulty
+        self.drafts[inert.draft(text)] = faulty
         return text
 
 
@@ -105,7 +106,7 @@ def measure(scenes: int, seed: int, rounds: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     truths = [_truth(seed, n) for n in range(scenes)]
     faulty = [plant(text, truth, rng) for truth, text in zip(truths, _texts(truths), strict=True)]
-    writer = Writer({one.text(): one for one in faulty}, rng)
+    writer = Writer({inert.draft(one.text()): one for one in faulty}, rng)
     drafts = [Generation("", one.text(), "faulty writer", STOP) for one in faulty]
     records = [record(truth) for truth in truths]
     reviser = feedback.Reviser(writer, prompts.load("feedback/default"), Effort(1000))

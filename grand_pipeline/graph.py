@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from grand_pipeline import inert
 from grand_pipeline.types import LAYERS, Landmark, PhraseLink, Relation
 
 EMPTY = "(nothing was found in this image)"
@@ -40,9 +41,10 @@ class Entry:
     def text(self) -> str:
         """`[2] cat (white) on [5] sand, left of [1] ball`."""
         node = self.nodes[0]
-        attribute = f" ({node.attribute})" if node.attribute else ""
-        links = ", ".join(f"{said} {_refs((to.object_id,))} {to.label}" for said, to in self.links)
-        return f"{_refs(self.ids)} {node.label}{attribute}{' ' if links else ''}{links}"
+        said = named(node.attribute, inert.TEXT)
+        attribute = f" ({said})" if said else ""
+        links = ", ".join(f"{named(how)} {_node(to)}" for how, to in self.links)
+        return f"{_refs(self.ids)} {_thing(node)}{attribute}{' ' if links else ''}{links}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class SceneGraph:
 
     The hierarchy of the GLaMM supplement (A.4), with its relations beside the objects.
     `counted` holds the ids of the things of each class (see `by_label`).
-    `text()` is what a language model reads.
+    `text()` is what a language model reads. Whatever the values are, its lines, ids and marks are
+    the graph's own.
     """
 
     nodes: tuple[GraphNode, ...]
@@ -88,16 +91,28 @@ class SceneGraph:
             for group, entries in groups.items():
                 lines.append(f"- group {group}: {'; '.join(entry.text() for entry in entries)}")
         if self.counted:
-            labels = {node.object_id: node.label for node in self.nodes}
+            labels = {node.object_id: _thing(node) for node in self.nodes}
             lines.append("Counts:")
             lines += [f"- {len(ids)} {labels[ids[0]]} {_refs(ids)}" for ids in self.counted]
         if self.captions:
-            lines += ["Captions:", *(f"- {text}" for text in self.captions)]
+            lines += ["Captions:", *(f"- {told(text)}" for text in self.captions)]
         if self.phrases:
-            lines += ["Phrases:", *(f"- {p.text} {_refs(p.object_ids)}" for p in self.phrases)]
+            phrases = ((named(p.text, inert.TEXT), p.object_ids) for p in self.phrases)
+            lines += ["Phrases:", *(f"- {text} {_refs(ids)}" for text, ids in phrases)]
         if self.landmark is not None:
-            lines.append(f"Landmark: {self.landmark.category}, {self.landmark.fine_category}")
+            place = (named(self.landmark.category), named(self.landmark.fine_category))
+            lines.append(f"Landmark: {', '.join(place)}")
         return "\n".join(lines)
+
+
+def named(text: str, most: int = inert.NAME) -> str:
+    """A name as it stands in a graph, without what could be mistaken for the graph's own marks."""
+    return inert.words(text, most, "_();")
+
+
+def told(caption: str) -> str:
+    """A caption as it stands in a graph."""
+    return inert.words(caption, inert.CAPTION)
 
 
 def by_label(things: Iterable[GraphNode]) -> tuple[tuple[int, ...], ...]:
@@ -117,6 +132,14 @@ def _entries(
         own = tuple(links.get(node.object_id, ()))
         alike.setdefault((node.label, node.attribute, own), []).append(node)
     return tuple(Entry(tuple(same), own) for (_, _, own), same in alike.items())
+
+
+def _thing(node: GraphNode) -> str:
+    return named(node.label) or "object"
+
+
+def _node(node: GraphNode) -> str:
+    return f"{_refs((node.object_id,))} {_thing(node)}"
 
 
 def _refs(ids: tuple[int, ...]) -> str:

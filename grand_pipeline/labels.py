@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TypeVar
@@ -26,6 +26,7 @@ from grand_pipeline.english import (
     STOPS,
     SYNONYMS,
 )
+from grand_pipeline.inert import JOINERS, visible
 
 PERSON = "person"
 _ARTICLES = ("a", "an", "the")
@@ -33,11 +34,10 @@ _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 _QUALIFIER = re.compile(r"\([^)]*\)")
 K = TypeVar("K")
 V = TypeVar("V")
+_WORDS = 16
 _REMEMBERED = 1 << 16
 """Labels whose look-up is remembered: open vocabularies must not fill the memory."""
-_JOINERS = "\u200c\u200d"
-"""They join the parts of an emoji and shape letters; every other invisible mark says nothing."""
-_EDGES = f".,;:!?\"'{_JOINERS}"
+_EDGES = f".,;:!?\"'{JOINERS}"
 
 
 @lru_cache(maxsize=65536)
@@ -48,23 +48,13 @@ def normalize(label: str) -> str:
     A label that consists of a qualifier or an article alone is kept, so that a name never becomes
     empty unless nothing of it can be seen.
     """
-    text = unicodedata.normalize("NFC", _printable(label).lower()).replace("_", " ")
+    text = unicodedata.normalize("NFC", visible(label).lower()).replace("_", " ")
     bare = _QUALIFIER.sub(" ", text)
     words = (bare if bare.strip() else text.strip("() ")).split()
     words = [w for w in (word.strip(_EDGES) for word in words) if w]
     while len(words) > 1 and words[0] in _ARTICLES:
         words = words[1:]
     return " ".join([*words[:-1], singular(words[-1])]) if words else ""
-
-
-def _printable(text: str) -> str:
-    """The text without control, format and other marks that no reader sees; blanks stay blanks."""
-    if text.isprintable():
-        return text
-    seen = (
-        mark if mark.isprintable() or mark in _JOINERS else " " * mark.isspace() for mark in text
-    )
-    return "".join(seen)
 
 
 def singular(word: str) -> str:
@@ -135,7 +125,7 @@ def how_many(phrase: str, head: str = "") -> int | None:
     for word in words:
         if word in NUMBERS:
             return NUMBERS[word]
-        if word.isdecimal() and 0 < int(word) < 100:
+        if len(word) < 9 and word.isdecimal() and 0 < int(word) < 100:
             return int(word)
     cores = (head,) if head else heads(phrase)
     if len(cores) > 1 or not MANY.isdisjoint(words):
@@ -185,7 +175,8 @@ class Lexicon:
         """
         for core in heads(phrase):
             words = core.split()
-            if words[-1] in GENERIC or any(self.agree(tail, label) for tail in _tails(words)):
+            tails = dict.fromkeys((" ".join(words), *_tails(words)))
+            if words[-1] in GENERIC or any(self.agree(tail, label) for tail in tails):
                 return True
         return False
 
@@ -237,7 +228,8 @@ def _remember(table: dict[K, V], key: K, value: V) -> None:
     table[key] = value
 
 
-def _tails(words: Iterable[str]) -> list[str]:
-    """Word sequences that end where `words` end, longest first."""
-    every = list(words)
-    return [" ".join(every[i:]) for i in range(len(every))]
+def _tails(words: Sequence[str]) -> list[str]:
+    """Word sequences that end where `words` end, longest first: of very many words only those that
+    a name could have, for their number would be squared and more."""
+    most = words[-_WORDS:]
+    return [" ".join(most[i:]) for i in range(len(most))]

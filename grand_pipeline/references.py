@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_IDS = r"\s*\[\s*\d+(?:\s*,\s*\d+)*\s*\]"
-_REFERENCE = re.compile(rf"<p>(?P<phrase>[^<>]*)</p>(?P<ids>(?:{_IDS})*)", re.IGNORECASE)
-_LEFTOVER = re.compile(rf"</?\s*p\s*(?:>|(?!\w))|{_IDS}|<\|[^<>|]*\|>|</?s>|\[SEG\]", re.IGNORECASE)
+_IDS = r"\[\s*\d+(?:\s*,\s*\d+)*\s*\]"
+_REFERENCE = re.compile(rf"<p>(?P<phrase>[^<>]*)</p>(?P<ids>(?:\s*{_IDS})*)", re.IGNORECASE)
+# Blanks are looked through from their first one only: many of them must not take for ever.
+_LEFTOVER = re.compile(
+    rf"</?\s*p\s*(?:>|(?!\w))|(?:(?<!\s)\s+)?{_IDS}|<\|[^<>|]*\|>|</?s>|\[SEG\]",
+    re.IGNORECASE,
+)
 _DIGITS = re.compile(r"\d+")
+_LONGEST_ID = 9
+_ROUNDS = 8
+_BRACKETS = re.compile(r"[<>\[\]]")
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,11 @@ def parse(answer: str) -> Answer:
     for match in _REFERENCE.finditer(answer):
         plain, tidy = _stripped(answer[position : match.start()])
         phrase, tidy_phrase = _stripped(match["phrase"])
-        ids = tuple(dict.fromkeys(int(digits) for digits in _DIGITS.findall(match["ids"])))
+        digits = _DIGITS.findall(match["ids"])
+        # Longer numbers are the ids of nothing, and none that the columns could hold.
+        ids = tuple(dict.fromkeys(int(some) for some in digits if len(some) <= _LONGEST_ID))
         pieces += [Piece(plain), Piece(phrase, ids)]
-        clean = clean and tidy and tidy_phrase
+        clean = clean and tidy and tidy_phrase and all(len(some) <= _LONGEST_ID for some in digits)
         position = match.end()
     plain, tidy = _stripped(answer[position:])
     pieces.append(Piece(plain))
@@ -58,7 +67,9 @@ def parse(answer: str) -> Answer:
 def _stripped(text: str) -> tuple[str, bool]:
     """The text without left-over marks, and whether there were none."""
     plain, before = _LEFTOVER.sub("", text), text
-    # Removing a mark can join the halves of another one.
-    while plain != before:
+    # Removing a mark can join the halves of another one; what is nested deeper is malice.
+    for _ in range(_ROUNDS):
+        if plain == before:
+            return plain, plain == text
         plain, before = _LEFTOVER.sub("", plain), plain
-    return plain, plain == text
+    return _BRACKETS.sub("", plain), False

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grand_pipeline.columns import Annotation, ImageRow, PublishedObject
+from grand_pipeline.terminal import one_line
 
 TOP = 20
+_LETTERS = 80
 
 
 @dataclass
@@ -166,11 +168,17 @@ def text(report: Mapping[str, Any]) -> str:
 def _entry(name: str, value: object) -> list[str]:
     if value is None or value == {}:
         return []
-    title = f"  {name.replace('_', ' '):<22}"
+    title = f"  {_name(name.replace('_', ' ')):<22}"
     if isinstance(value, dict):
-        parts = [f"{key} {_number(number)}" for key, number in value.items()]
+        parts = [f"{_name(key)} {_number(number)}" for key, number in value.items()]
         return _wrapped(title, parts)
     return [f"{title}{_number(value)}"]
+
+
+def _name(key: object) -> str:
+    """A label or a source, of which the data may have any, in its place."""
+    line = one_line(str(key)[:_LETTERS])
+    return line if len(str(key)) <= _LETTERS else f"{line}..."
 
 
 def _wrapped(title: str, parts: list[str], width: int = 100) -> list[str]:

@@ -10,11 +10,11 @@ It says the same as inline references (`references`), for servers that hold a mo
 from __future__ import annotations
 
 import json
-import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from grand_pipeline import references, spans
+from grand_pipeline import inert, references, spans
 from grand_pipeline.references import Answer, Piece
 from grand_pipeline.types import Span
 
@@ -42,7 +42,7 @@ SCHEMA = json.dumps(
 )
 """What such an answer has to be, as JSON schema."""
 
-_FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*$", re.DOTALL | re.IGNORECASE)
+_FENCE = "```"
 
 
 def read(answer: str) -> Answer:
@@ -64,23 +64,39 @@ def parse(answer: str) -> Answer | None:
     """
     try:
         given = json.loads(_bare(answer))
-        caption = str(given["caption"])
-        mentions = [(str(m["phrase"]), _ids(m["objects"])) for m in given["mentions"]]
-    except (ValueError, KeyError, TypeError):
+        caption = _text(given["caption"])
+        mentions = [(_text(m["phrase"]), _ids(m["objects"])) for m in given["mentions"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    phrases = dict.fromkeys(phrase for phrase, _ in mentions)
+    found = {phrase: spans.find_all(caption, phrase.strip()) for phrase in phrases}
     placed: list[Span] = []
+    after = 0
     for phrase, ids in mentions:
-        start, end = _place(caption, phrase.strip(), placed)
+        start, end = _place(found[phrase], placed, after)
         if start < end:
-            placed.append(Span(start, end, ids))
+            placed.insert(bisect_left(placed, start, key=_start), Span(start, end, ids))
+            after = end
     whole = references.parse(caption)
     clean = len(placed) == len(mentions) and whole.clean and not whole.marked
     return Answer(_pieces(caption, placed), clean)
 
 
 def _bare(answer: str) -> str:
-    fenced = _FENCE.match(answer)
-    return (fenced.group(1) if fenced else answer).strip()
+    """The answer without the fence around it, of which the end may be missing."""
+    text = answer.strip()
+    if not text.startswith(_FENCE):
+        return text
+    head, _, body = text.partition("\n")
+    if head[len(_FENCE) :].strip().lower() not in ("", "json"):
+        return text
+    return body.removesuffix(_FENCE).strip()
+
+
+def _text(given: Any) -> str:
+    if type(given) is not str:
+        raise TypeError("captions and phrases are texts")
+    return inert.encodable(given)
 
 
 def _ids(given: Any) -> tuple[int, ...]:
@@ -89,21 +105,27 @@ def _ids(given: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(given))
 
 
-def _place(caption: str, phrase: str, placed: Sequence[Span]) -> spans.Offsets:
-    """Where a phrase stands; (0, 0) where it does not, or only inside other phrases."""
-    after = placed[-1].end if placed else 0
-    free = [
-        (start, end)
-        for start, end in spans.find_all(caption, phrase)
-        if all(end <= other.start or other.end <= start for other in placed)
-    ]
-    return min(free, key=lambda at: (at[0] < after, at[0]), default=(0, 0))
+def _place(found: Sequence[spans.Offsets], placed: Sequence[Span], after: int) -> spans.Offsets:
+    """The first of the places of a phrase, behind `after` if there is one, that is not inside the
+    phrases that are placed, which are in order; (0, 0) where there is none."""
+    behind = bisect_left(found, (after,))
+    return next((at for at in (*found[behind:], *found[:behind]) if _free(at, placed)), (0, 0))
+
+
+def _free(at: spans.Offsets, placed: Sequence[Span]) -> bool:
+    """Whether no phrase, of those that are placed in order, is there."""
+    next_one = bisect_left(placed, at[1], key=_start)
+    return next_one == 0 or placed[next_one - 1].end <= at[0]
+
+
+def _start(span: Span) -> int:
+    return span.start
 
 
 def _pieces(caption: str, placed: Sequence[Span]) -> tuple[Piece, ...]:
     pieces: list[Piece] = []
     position = 0
-    for span in sorted(placed, key=lambda span: span.start):
+    for span in placed:
         pieces.append(Piece(_plain(caption[position : span.start])))
         pieces.append(Piece(_plain(caption[span.start : span.end]), span.object_ids))
         position = span.end

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import prompts
+from grand_pipeline import inert
 from grand_pipeline.claims import Claim, Known, Thing, checker
 from grand_pipeline.columns import (
     ASSIGNED,
@@ -24,6 +25,7 @@ from grand_pipeline.columns import (
     SCENE_GRAPH,
 )
 from grand_pipeline.generation import Generation, Review
+from grand_pipeline.graph import named
 from grand_pipeline.labels import Lexicon, normalize
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads
@@ -82,7 +84,7 @@ class Reviser:
         return self.witness.heard(partial(getattr, record, "image"), claims)
 
     def _asking(self, draft: _Draft, graph: str, seed: int) -> Dialog[Generation]:
-        fields = {"draft": draft.told.answer, "faults": faults(draft.failed)}
+        fields = {"draft": inert.draft(draft.told.answer), "faults": faults(draft.failed)}
         first = self.effort.first
         if seed:
             first = replace(first, temperature=self.effort.temperature, seed=seed)
@@ -92,7 +94,8 @@ class Reviser:
 
 def faults(failed: Sequence[Claim]) -> str:
     """One line per failed claim, each once, as the model reads them."""
-    return "\n".join(dict.fromkeys(f"- {claim.fault()}" for claim in failed))
+    said = (replace(claim, text=inert.quoted(inert.draft(claim.text))) for claim in failed)
+    return "\n".join(dict.fromkeys(f"- {claim.fault()}" for claim in said))
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class _Draft:
 
 
 def known(record: Record) -> Known:
-    """What the columns of an image say about its objects."""
+    """What the columns of an image say about its objects, in words that a prompt can hold."""
     assigned = {a.object_id: a.label for a in record[ASSIGNED]}
     depths = {place.object_id: place.depth for place in record[PLACEMENTS]}
     attributes: dict[int, list[str]] = {}
@@ -123,7 +126,7 @@ def known(record: Record) -> Known:
     things = tuple(
         Thing(
             instance.id,
-            normalize(assigned.get(instance.id, instance.label)),
+            named(normalize(assigned.get(instance.id, instance.label))),
             tuple(attributes.get(instance.id, ())),
             instance.box,
             depths.get(instance.id),
@@ -131,7 +134,9 @@ def known(record: Record) -> Known:
         )
         for instance in record[INSTANCES]
     )
-    relations = frozenset(normal(r.subject, r.predicate, r.object) for r in record[RELATIONS])
+    relations = frozenset(
+        normal(r.subject, named(r.predicate), r.object) for r in record[RELATIONS]
+    )
     said = tuple(caption.text for caption in record[GROUNDED_CAPTIONS])
     return Known(things, relations, (record.height, record.width), said)
 

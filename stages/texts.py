@@ -6,12 +6,15 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from grand_pipeline import inert
+
 _ARTICLE = re.compile(r"\b([Aa]) (?=[aeiouAEIOU])")
 
 
 def plain(label: str) -> str:
-    """A label as a model should read it: `traffic_light` becomes `traffic light`."""
-    return " ".join(label.replace("_", " ").split())
+    """A label as a model should read it: `traffic_light` becomes `traffic light`, and marks of
+    tokenizers become blanks."""
+    return inert.words(label, inert.TEXT, "_")
 
 
 def fill(template: str, *words: str) -> str:

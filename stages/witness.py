@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from grand_pipeline import inert
 from grand_pipeline.claims import Claim
 from grand_pipeline.errors import SettingsError
 from stages import vlm, vlm_options, vlm_served
@@ -41,7 +42,13 @@ class Witness:
         asked = {c.text for c in claims if not c.holds and c.kind != "reference"}
         words = sorted(asked)
         questions = [
-            Question(image, vlm_options.question(self.prompt, claim=text)) for text in words
+            Question(
+                image,
+                vlm_options.question(
+                    self.prompt, claim=inert.quoted(inert.words(text, inert.TEXT))
+                ),
+            )
+            for text in words
         ]
         answers = vlm.ask_all(self.model, questions, _ANSWER, _AT_ONCE) if questions else []
         said = {text: _said(answer) for text, answer in zip(words, answers, strict=True)}

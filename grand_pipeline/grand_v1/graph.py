@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from grand_pipeline import inert
 from grand_pipeline.graph import GraphNode
 from grand_pipeline.types import LAYERS, Attribute, Instance, Landmark, PhraseLink
 
@@ -58,7 +59,10 @@ def dense_text(
     links: tuple[PhraseLink, ...],
     landmark: Landmark,
 ) -> str:
-    """The graph as the model of the dense caption reads it, layers from near to far."""
+    """The graph as the model of the dense caption reads it, layers from near to far.
+
+    Texts lose their colons, so that none can pass for a heading or for the ids of a phrase.
+    """
     groups = {node.object_id: node.group for node in nodes}
     lines: list[str] = []
     for layer in LAYERS:
@@ -69,14 +73,14 @@ def dense_text(
                 _named(node.label, node.attribute) for node in inside if node.group == group
             )
             lines.append(f"Group {group}: {names}")
-    lines += ["", "Short Captions:", *captions, "", "Relationships:"]
+    lines += ["", "Short Captions:", *map(_caption, captions), "", "Relationships:"]
     merged: dict[str, list[int]] = {}
     for link in links:
-        merged.setdefault(" ".join(link.text.lower().split()), []).extend(link.object_ids)
+        merged.setdefault(_plain(link.text.lower(), inert.TEXT), []).extend(link.object_ids)
     for phrase, ids in merged.items():
         near = ", ".join(str(groups[i]) for i in dict.fromkeys(ids) if i in groups)
         lines.append(f"{phrase}, Group Ids: ({near})")
-    lines += ["", "Landmarks:", f"{landmark.category}, {landmark.fine_category}"]
+    lines += ["", "Landmarks:", _scene(landmark)]
     return "\n".join(lines).replace("_", " ")
 
 
@@ -88,9 +92,21 @@ def context_text(
 ) -> str:
     """The graph as the model of the context reads it: objects with label and attribute by id."""
     names = [_named(labels.get(node.id, node.label), told.get(node.id, "")) for node in nodes]
-    scene = f"{landmark.category}, {landmark.fine_category}"
-    return "\n".join(["Objects:", *names, "", "Landmarks:", scene]).replace("_", " ")
+    return "\n".join(["Objects:", *names, "", "Landmarks:", _scene(landmark)]).replace("_", " ")
 
 
 def _named(label: str, attribute: str) -> str:
-    return f"{label}/{attribute}" if attribute else label
+    name, told = _plain(label) or "object", _plain(attribute, inert.TEXT)
+    return f"{name}/{told}" if told else name
+
+
+def _scene(landmark: Landmark) -> str:
+    return f"{_plain(landmark.category)}, {_plain(landmark.fine_category)}"
+
+
+def _caption(text: str) -> str:
+    return _plain(text, inert.CAPTION)
+
+
+def _plain(text: str, most: int = inert.NAME) -> str:
+    return inert.words(text, most, ":")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import PurePosixPath
 
@@ -19,6 +19,7 @@ from grand_pipeline.show.style import (
     PAPER,
     PILL,
     Rgb,
+    brief,
     color_of,
     drawable,
     font,
@@ -32,6 +33,8 @@ _LEADING = 27
 MARGIN = 24
 _GAP = 16
 _MOST_RELATIONS = 20
+_MOST_SECTIONS = 60
+_MOST_WORDS = 800
 _PLATE = 3  # pixels that the plate of a phrase stands out on either side
 _PILL_PAD = 9
 
@@ -61,8 +64,25 @@ class Section:
 
 
 def sections(annotation: Annotation) -> list[Section]:
-    """What the panel says, top to bottom; empty parts are left out."""
-    labels = {o.id: o.label for o in annotation.objects}
+    """What the panel says, top to bottom; empty parts are left out, and so is what is beyond any
+    measure."""
+    found = [section for section in _sections(annotation) if section.words]
+    left = len(found) - _MOST_SECTIONS
+    more = [Section("more", (Word(f"and {left} more", ink=FAINT),))] if left > 0 else []
+    return [*(_cut(section) for section in found[:_MOST_SECTIONS]), *more]
+
+
+def _cut(section: Section) -> Section:
+    words = tuple(
+        replace(word, text=brief(word.text)) if word.text != "\n" else word
+        for word in section.words[:_MOST_WORDS]
+    )
+    end = (Word("...", ink=FAINT),) if len(section.words) > _MOST_WORDS else ()
+    return Section(brief(section.title), (*words, *end))
+
+
+def _sections(annotation: Annotation) -> list[Section]:
+    labels = {o.id: brief(o.label) for o in annotation.objects}
     found = [Section(_title(annotation), tuple(_headline(annotation)))]
     for caption in annotation.captions:
         words = tuple(spoken(caption.text, caption.spans))
@@ -82,7 +102,7 @@ def sections(annotation: Annotation) -> list[Section]:
     for error in annotation.errors:
         alarm = tuple(Word(word, ink=ALARM) for word in error.message.split())
         found.append(Section(f"error in {error.stage}", alarm))
-    return [section for section in found if section.words]
+    return found
 
 
 def _title(annotation: Annotation) -> str:
@@ -109,9 +129,10 @@ def _relations(annotation: Annotation, labels: dict[int, str]) -> Iterator[Word]
             f"{labels.get(i, '?')} [{i}]" for i in (relation.subject, relation.object)
         )
         end = ";" if number + 1 < len(annotation.relations) else ""
-        room = width_of(f"{subject} {relation.predicate} {other}{end}", TEXT) + 4 * _PLATE
+        said = brief(relation.predicate)
+        room = width_of(f"{subject} {said} {other}{end}", TEXT) + 4 * _PLATE
         yield Word(subject, (relation.subject,), room=room)
-        yield Word(relation.predicate, ink=FAINT)
+        yield Word(said, ink=FAINT)
         yield Word(other, (relation.object,))
         yield Word(end, glued=True, ink=FAINT)
     if len(annotation.relations) > len(shown):

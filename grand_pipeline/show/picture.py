@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from grand_pipeline.columns import Annotation, PublishedObject
 from grand_pipeline.geometry import rle_decode
 from grand_pipeline.show import chips
-from grand_pipeline.show.style import Rgb, color_of
+from grand_pipeline.show.style import Rgb, brief, color_of
 
 SMALLEST, LARGEST = 768, 1280
 """Limits of the longer side of a drawn picture, in pixels."""
@@ -52,7 +52,7 @@ def label_text(thing: PublishedObject) -> str:
     attribute = thing.attributes[0].text if thing.attributes else ""
     short = attribute if len(attribute) <= 16 else ""
     score = "" if thing.score is None or thing.kind == "stuff" else f"{thing.score:.2f}"
-    return " ".join(part for part in (f"[{thing.id}]", short, thing.label, score) if part)
+    return " ".join(part for part in (f"[{thing.id}]", short, brief(thing.label), score) if part)
 
 
 def _far_first(thing: PublishedObject) -> float:

@@ -13,7 +13,7 @@ from grand_pipeline.errors import ImageError, UserError, suggest
 from grand_pipeline.show.panel import MARGIN, Section, draw_panel, measure, sections
 from grand_pipeline.show.picture import draw_objects
 from grand_pipeline.show.sheet import contact_sheet
-from grand_pipeline.show.style import FAINT, PAPER, font
+from grand_pipeline.show.style import FAINT, PAPER, drawable, font
 from grand_pipeline.store import Run
 
 SHEET = "contact_sheet.png"
@@ -106,7 +106,9 @@ def _load(annotation: Annotation, row: ImageRow | None) -> Image.Image:
         return images.opener(annotation.uri, row.bytes if row else None)()
     except ImageError as error:
         size = (annotation.width or _BLANK[0], annotation.height or _BLANK[1])
+        if size[0] * size[1] > images.MAX_PIXELS:
+            size = _BLANK
         blank = Image.new("RGB", size, (236, 236, 232))
         pen = ImageDraw.Draw(blank)
-        pen.text((8, 8), str(error), fill=FAINT, font=font(max(10, size[0] // 60)))
+        pen.text((8, 8), drawable(str(error)), fill=FAINT, font=font(max(10, size[0] // 60)))
         return blank

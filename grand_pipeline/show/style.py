@@ -7,6 +7,8 @@ from functools import lru_cache
 
 from PIL import ImageFont
 
+from grand_pipeline import inert
+
 Rgb = tuple[int, int, int]
 
 PALETTE: tuple[Rgb, ...] = (
@@ -34,6 +36,8 @@ ALARM: Rgb = (186, 28, 40)
 
 _STRAIGHT = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--")
 
+_LETTERS = 60
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -60,10 +64,17 @@ def font(size: int) -> Font:
 @lru_cache(maxsize=8192)
 def drawable(text: str) -> str:
     """A text in letters that the font has: accents are dropped, curly quotes made straight."""
+    text = inert.visible(text)
     if text.isascii():
         return text
     letters = unicodedata.normalize("NFKD", text.translate(_STRAIGHT))
     return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
+def brief(text: str) -> str:
+    """A name on one line, cut where it is longer than any name should be."""
+    line = " ".join(text[: 2 * _LETTERS].split())
+    return line if len(line) <= _LETTERS else f"{line[:_LETTERS]}..."
 
 
 def width_of(text: str, size: int) -> float:

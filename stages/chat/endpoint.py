@@ -10,15 +10,20 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from grand_pipeline import inert
 from prompts import Message
 from stages.chat import template
 from stages.chat.bound import estimate
 from stages.chat.dialog import Dialog, Request, single, step
-from stages.chat.finish import FILTERED, REFUSED
+from stages.chat.finish import FILTERED, OVERLONG, REFUSED
 from stages.chat.interface import GREEDY, LENGTH, STOP, Answer, Decoding
 from stages.chat.server import Line, RequestError, Server, ServerEnded, ask
 
 T = TypeVar("T")
+
+LETTERS = 64
+"""Characters that an answer may have per token that was asked for. A server that says more does
+not keep to what it was told."""
 
 _REASONS = {"stop": STOP, "length": LENGTH, "content_filter": FILTERED}
 
@@ -117,19 +122,21 @@ class EndpointChat:
         loop = asyncio.get_running_loop()
         state = await loop.run_in_executor(thread, step, dialog)
         while isinstance(state, Request):
-            answer = await self._one(line, self.body(state))
+            answer = await self._one(line, state)
             state = await loop.run_in_executor(thread, step, dialog, answer)
         return state.value
 
-    async def _one(self, line: Line, body: Mapping[str, Any]) -> Answer:
+    async def _one(self, line: Line, request: Request) -> Answer:
         try:
-            return _answer(await line.request("/chat/completions", body))
+            given = await line.request("/chat/completions", self.body(request))
+            return _answer(given, LETTERS * request.max_new_tokens)
         except RequestError as error:
             return Answer("", str(error))
 
 
-def _answer(given: Mapping[str, Any]) -> Answer:
-    """The first choice of a completion. Never fails: what can not be read is named."""
+def _answer(given: Mapping[str, Any], most: int) -> Answer:
+    """The first choice of a completion, `most` characters of it. Never fails: what can not be read
+    is named."""
     try:
         choice = given["choices"][0]
         message = choice["message"]
@@ -138,5 +145,10 @@ def _answer(given: Mapping[str, Any]) -> Answer:
     except (KeyError, IndexError, TypeError, AttributeError):
         return Answer("", "invalid answer")
     if refusal:
-        return Answer(str(refusal), REFUSED)
-    return Answer(str(text), _REASONS.get(said, str(said)))
+        return Answer(inert.encodable(str(refusal)[:most]), REFUSED)
+    answer = inert.encodable(str(text)[:most])
+    return Answer(answer, OVERLONG if len(str(text)) > most else _reason(said))
+
+
+def _reason(said: object) -> str:
+    return _REASONS.get(str(said)) or inert.words(str(said))

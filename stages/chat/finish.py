@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from grand_pipeline.types import FinishReason
 from stages.chat.interface import LENGTH, STOP, Answer
 
-FILTERED, EMPTY, REFUSED, REPEATED, LANGUAGE = (
-    FinishReason(name) for name in ("filtered", "empty", "refused", "repeated", "wrong language")
+FILTERED, EMPTY, REFUSED, REPEATED, LANGUAGE, OVERLONG = (
+    FinishReason(name)
+    for name in ("filtered", "empty", "refused", "repeated", "wrong language", "overlong")
 )
 """Finish reasons: the server withheld the answer; it has no words; it declines; it says the same
-over and over; it is not in English."""
+over and over; it is not in English; it is longer than the tokens asked for can be."""
 
 RESAMPLED: frozenset[str] = frozenset({FILTERED, EMPTY, REFUSED, REPEATED, LANGUAGE})
 """Reasons for which the same question can get a better answer from another seed."""

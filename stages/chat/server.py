@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import httpx
 
 _DETAIL = 200
+_HEADERS = ("Retry-After",)
+_MOST = 32 << 20
 
 
 class ServerEnded(WorkerError):
@@ -139,9 +141,21 @@ class Line:
         raise failure
 
     async def _sent(self, url: str, body: Mapping[str, Any] | None) -> httpx.Response:
-        """The whole response. Raises TimeoutError where it takes longer than `timeout`."""
-        async with asyncio.timeout(self._server.timeout):
-            return await self._client.request("GET" if body is None else "POST", url, json=body)
+        """The whole response. Raises TimeoutError where it takes longer than `timeout`, and
+        RequestError where it has no end."""
+        import httpx
+
+        method, read = "GET" if body is None else "POST", bytearray()
+        async with (
+            asyncio.timeout(self._server.timeout),
+            self._client.stream(method, url, json=body) as response,
+        ):
+            async for part in response.aiter_bytes():
+                read += part
+                if len(read) > _MOST:
+                    raise RequestError("overlong", f"more than {_MOST >> 20} MiB for one answer")
+        known = {name: response.headers[name] for name in _HEADERS if name in response.headers}
+        return httpx.Response(response.status_code, headers=known, content=bytes(read))
 
     async def _renew(self) -> None:
         old, self._client = self._client, self._server.client()
@@ -167,7 +181,10 @@ def _trust() -> ssl.SSLContext:
 
 
 def _object(response: httpx.Response) -> Mapping[str, Any]:
-    given = response.json()
+    try:
+        given = response.json()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(given, dict):
         raise ValueError("no JSON object")
     return given
@@ -179,5 +196,5 @@ def _detail(response: httpx.Response) -> str:
         given = response.json()
         error = given.get("error", given)
         return str(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, RecursionError):
         return response.text

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from grand_pipeline import geometry, spans, weights
+from grand_pipeline import geometry, inert, spans, weights
 from grand_pipeline.columns import CAPTIONS, PHRASE_BOXES, PHRASES
 from grand_pipeline.labels import how_many
 from grand_pipeline.record import Record
@@ -112,7 +112,7 @@ class PhraseGrounding(Stage[Grounder]):
             answers = model.ground(
                 [records[n].image for n, _ in asked],
                 [records[n].size for n, _ in asked],
-                [question.caption for _, question in asked],
+                [inert.unmarked(question.caption) for _, question in asked],
                 [question.places for _, question in asked],
             )
             for (n, question), answer in zip(asked, answers, strict=True):

@@ -35,7 +35,7 @@ class DenseCaption(Stage[Author], chat.Asking):
     """The draft of the dense caption, kept verbatim; `dense_grounding` reads its references."""
 
     level: ClassVar[int] = 3
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     operational: ClassVar[frozenset[str]] = (
         Stage.operational | chat.OPERATIONAL | {"witness_endpoint", "witness_key_env"}
     )
@@ -168,7 +168,6 @@ class DenseCaption(Stage[Author], chat.Asking):
 def _json_judged(answer: chat.Answer) -> chat.Answer:
     """An answer that begins as JSON and is none is named; plain text will be matched instead."""
     found = chat.judged(answer)
-    broken = structured.meant_as_json(found.text) and structured.parse(found.text) is None
-    if found.finish_reason == chat.STOP and broken:
-        return chat.Answer(found.text, _NO_JSON)
-    return found
+    if found.finish_reason != chat.STOP or not structured.meant_as_json(found.text):
+        return found
+    return found if structured.parse(found.text) else chat.Answer(found.text, _NO_JSON)

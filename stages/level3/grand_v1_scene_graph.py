@@ -27,6 +27,7 @@ class GrandV1SceneGraph(Stage[None]):
     """Choose the nodes of the graph and write it down."""
 
     level: ClassVar[int] = 3
+    version: ClassVar[int] = 2
 
     max_nodes: int = 100
     """Objects in the graph, those with an attribute first."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from grand_pipeline import geometry
+from grand_pipeline import geometry, inert
 from grand_pipeline.columns import (
     ASSIGNED,
     ATTRIBUTES,
@@ -18,7 +18,7 @@ from grand_pipeline.columns import (
     RELATIONS,
     SCENE_GRAPH,
 )
-from grand_pipeline.graph import EMPTY, GraphNode, SceneGraph, by_label
+from grand_pipeline.graph import EMPTY, GraphNode, SceneGraph, by_label, named, told
 from grand_pipeline.record import Record
 from grand_pipeline.stage import Reads, Row, Stage, Writes
 from grand_pipeline.types import LAYERS, Attribute, Instance, PhraseLink, Relation
@@ -29,6 +29,7 @@ class SceneGraphStage(Stage[None]):
     """Choose what the graph holds and write it down."""
 
     level: ClassVar[int] = 3
+    version: ClassVar[int] = 2
 
     max_nodes: int = 100
     """Objects in the graph: those with an attribute first, then the largest."""
@@ -98,7 +99,7 @@ class SceneGraphStage(Stage[None]):
         nodes = self.nodes(record)
         ids = frozenset(node.object_id for node in nodes)
         stuff = frozenset(i.id for i in record[INSTANCES] if i.kind == "stuff")
-        captions = (caption.text.strip() for caption in record[GROUNDED_CAPTIONS])
+        captions = (told(caption.text) for caption in record[GROUNDED_CAPTIONS])
         return SceneGraph(
             nodes=nodes,
             captions=tuple(dict.fromkeys(text for text in captions if text))
@@ -123,7 +124,7 @@ class SceneGraphStage(Stage[None]):
             nodes.append(
                 GraphNode(
                     instance.id,
-                    _plain(labels.get(instance.id, instance.label)),
+                    named(labels.get(instance.id, instance.label)),
                     attributes.get(instance.id, ""),
                     place.layer if place else LAYERS[1],
                     place.group if place else 0,
@@ -153,17 +154,10 @@ class SceneGraphStage(Stage[None]):
         chosen: dict[int, str] = {}
         for source in order:
             for attribute in members[source]:
-                text = _plain(attribute.text)
+                text = named(attribute.text, inert.TEXT)
                 if text:
                     chosen.setdefault(attribute.object_id, text)
         return chosen
-
-
-def _plain(text: str) -> str:
-    """One line without what could be mistaken for the graph's own marks."""
-    for mark in "_[]()":
-        text = text.replace(mark, " ")
-    return " ".join(text.split())
 
 
 def _phrases(links: tuple[PhraseLink, ...], ids: frozenset[int]) -> tuple[PhraseLink, ...]:
@@ -171,7 +165,7 @@ def _phrases(links: tuple[PhraseLink, ...], ids: frozenset[int]) -> tuple[Phrase
     merged: dict[str, tuple[int, ...]] = {}
     source: dict[str, str] = {}
     for link in links:
-        text = _plain(link.text).lower()
+        text = named(link.text, inert.TEXT).lower()
         known = (*merged.get(text, ()), *(i for i in link.object_ids if i in ids))
         if text and known:
             merged[text] = tuple(dict.fromkeys(known))

@@ -18,7 +18,7 @@ class GrandV1Context(Stage[chat.Chat], chat.Asking):
     """Extra context: knowledge that can not be seen in the picture."""
 
     level: ClassVar[int] = 4
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     operational: ClassVar[frozenset[str]] = Stage.operational | chat.OPERATIONAL
 
     prompt: str = "context/default"

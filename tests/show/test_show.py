@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from grand_pipeline.show.style import color_of, drawable
 from grand_pipeline.store import Run
 from grand_pipeline.types import Caption, Context, Relation, Span, Tag
 from tests.evaluation.rows import dense, row, scenes, thing
+from tests.training.data.made import write_run
+from tests.viewer.runs import besieged_run
 
 GREY = Image.new("RGB", (64, 64), (128, 128, 128))
 BOX = (16.0, 16.0, 48.0, 48.0)
@@ -197,3 +200,20 @@ def test_an_image_that_is_gone_is_drawn_on_paper(tmp_path: Path) -> None:
 def test_a_run_without_annotations(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no annotated image"):
         show(Run.create(tmp_path / "run", {}), tmp_path / "out")
+
+
+def test_texts_without_measure_are_cut(tmp_path: Path) -> None:
+    run = besieged_run(tmp_path)
+    path, _ = show(run, tmp_path / "out")
+    with Image.open(path) as drawn:
+        assert drawn.width < 2000 and drawn.height < 30_000
+
+
+def test_an_image_that_is_gone_has_no_size_without_measure(tmp_path: Path) -> None:
+    run = write_run(
+        tmp_path,
+        [1],
+        change=lambda row: replace(row, width=2**31 - 1, height=2**31 - 1, objects=()),
+    )
+    Path(next(run.images()).uri).unlink()
+    assert show(run, tmp_path / "out")[0].exists()

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import http.client
 import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from inspect import signature
 
 import pytest
 
 from grand_pipeline import cli
+from grand_pipeline.cli.view import view
 from grand_pipeline.errors import UserError
 from grand_pipeline.viewer.server import Server, is_local, may_ask, open_server
 from tests.viewer.runs import seen_run
+
+OURS = b"Host: 127.0.0.1:PORT\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +44,10 @@ def _ask(
     body = answer.read()
     connection.close()
     return answer, body
+
+
+def _connected(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.server_port), timeout=30)
 
 
 @pytest.mark.parametrize("target", ["/", "/api/images", "/nowhere", "/api/images?from=x"])
@@ -78,13 +89,60 @@ def test_a_foreign_name_is_turned_away(server: Server, host: str) -> None:
         (b"GET /?text=" + b"x" * 60_000 + b" HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n", 414),
         (b"GET /../../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n", 404),
         (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT, evil.example\r\n\r\n", 403),
+        (b"GET / HTTP/1.1\r\nHost: evil.example\r\n" + OURS, 403),
+        (b"GET / HTTP/1.1\r\nHost: [::1%25lo]:PORT\r\n\r\n", 403),
+        (b"GET http://evil.example/ HTTP/1.1\r\n" + OURS, 404),
+        (b"GET /%2e%2e%2f%2e%2e%2fetc%2fpasswd HTTP/1.1\r\n" + OURS, 404),
+        (b"GET /large/..%2f..%2fsecret.txt.jpg HTTP/1.1\r\n" + OURS, 404),
+        (b"GET /large/%00.jpg HTTP/1.1\r\n" + OURS, 404),
+        (b"GET /\xff\x1b[2J HTTP/1.1\r\n" + OURS, 404),
+        (b"GET /api/images?from=-1 HTTP/1.1\r\n" + OURS, 400),
+        (b"GET /api/images?from=NaN HTTP/1.1\r\n" + OURS, 400),
+        (b"GET / HTTP/9.9\r\n" + OURS, 505),
+        (b"GET\r\n" + OURS, 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\r\n" + OURS, 400),
+        (b"GET / HTTP/1.1\r\n" + b"A: " + b"b" * 70_000 + b"\r\n" + OURS, 431),
+        (b"HEAD /api/images HTTP/1.1\r\n" + OURS, 405),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
     ],
 )
 def test_odd_requests(server: Server, request_: bytes, status: int) -> None:
-    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+    with _connected(server) as connection:
         connection.sendall(request_.replace(b"PORT", str(server.server_port).encode()))
-        first = connection.makefile("rb").readline()
-    assert first.split()[1] == str(status).encode()
+        connection.shutdown(socket.SHUT_WR)
+        head = connection.makefile("rb").read()
+    if not head.startswith(b"HTTP/1.1 "):  # What was asked in the first version has no head.
+        assert b"items" not in head and b"error" in head
+        return
+    assert head.split()[1] == str(status).encode()
+    assert b"Content-Security-Policy: default-src 'self';" in head
+    assert b"X-Content-Type-Options: nosniff" in head
+
+
+def test_slow_clients_keep_nobody_waiting(server: Server) -> None:
+    with ExitStack() as held:
+        for _ in range(100):
+            slow = held.enter_context(_connected(server))
+            slow.sendall(b"GET /api/images HTTP/1.1\r\nHost: ")
+        begun = time.monotonic()
+        assert _ask(server, "GET", "/api/images")[0].status == 200
+        assert time.monotonic() - begun < 15  # A slow client is given up after 20 s.
+
+
+def test_who_leaves_early_is_no_failure(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(5):
+        gone = _connected(server)
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.sendall(b"GET / HTTP/1.1\r\nHost: 127.")
+        gone.close()
+    assert _ask(server, "GET", "/")[0].status == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_only_this_machine_is_listened_to_unless_told_otherwise() -> None:
+    assert signature(view).parameters["host"].default == "127.0.0.1"
+    assert not may_ask("evil.example:80", "127.0.0.1", 80)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import struct
+import time
+import zlib
 from dataclasses import replace
 from http import HTTPStatus
 from importlib import resources
@@ -14,6 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from grand_pipeline.columns import ImageRow
 from grand_pipeline.store import ANNOTATIONS, Run
 from grand_pipeline.viewer.site import LONGEST_REQUEST, Answer, Site
 from tests.training.data.made import write_run
@@ -107,6 +111,40 @@ def test_a_file_that_is_no_picture_stays_unseen(site: Site) -> None:
     assert b"secret" not in answer.body
 
 
+@pytest.mark.parametrize("sides", [(60_000, 60_000), (2**31 - 1, 1), (13_400, 13_400)])
+def test_a_bomb_is_no_picture(tmp_path: Path, sides: tuple[int, int]) -> None:
+    run = Run.create(tmp_path / "run", {})
+    run.add_shard([ImageRow("b" * 32, "b.png", (), 64, 48, "PNG", None, bomb(*sides))])
+    begun = time.process_time()
+    answer = Site(run).answer(f"/large/{'b' * 32}.jpg")
+    assert answer.status == HTTPStatus.NOT_FOUND
+    assert time.process_time() - begun < 5
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A small PNG that says how large it is, and little more."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = zlib.compress(bytes(100_000))
+    chunks = ((b"IHDR", head), (b"IDAT", body), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+@pytest.mark.parametrize("kind", ["images", "annotations"])
+def test_a_link_out_of_the_run_shows_nothing_of_what_is_there(tmp_path: Path, kind: str) -> None:
+    run = write_run(tmp_path, [2])
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the secret PAR1" * 99)
+    path = tmp_path / "run" / kind / "00000.parquet"
+    path.unlink()
+    path.symlink_to(secret)
+    for target in ("/api/images", "/api/labels", "/api/run", f"/api/image/{'0' * 32}"):
+        answer = Site(run).answer(target)
+        assert b"secret PAR1" not in answer.body
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -190,3 +228,9 @@ def test_the_page_is_made_of_text_nodes_and_of_nothing_from_elsewhere(name: str)
     assert not re.search(r"https?:|//[a-z]+\.[a-z]|cookie", text)
     if name.endswith(".html"):
         assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*src=)", text)
+
+
+def test_every_colour_is_said_once_for_light_and_dark() -> None:
+    told = re.findall(r"(--[\w-]+): var\(--light", STATIC.joinpath("style.css").read_text("utf-8"))
+    whole = STATIC.joinpath("style.css").read_text("utf-8")
+    assert len(told) > 8 and all(len(re.findall(rf"{name}: ", whole)) == 1 for name in told)

@@ -92,8 +92,7 @@ function onGrid(key) {
 const onBoth = { d: changeTheme, "/": () => document.getElementById("text").focus() };
 
 function changeTheme() {
-  const dark = getComputedStyle(document.documentElement).getPropertyValue("--dark").trim() === "1";
-  setTheme(dark ? "light" : "dark");
+  setTheme(getComputedStyle(document.documentElement).colorScheme === "dark" ? "light" : "dark");
 }
 
 function setTheme(theme) {

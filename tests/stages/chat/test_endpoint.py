@@ -97,8 +97,10 @@ def test_what_can_pass_is_tried_again(status: int) -> None:
         (Reply(b"<html>gone</html>", 404), "HTTP 404 (<html>gone</html>)"),
         (Reply(b"", 502), "HTTP 502"),
         (Reply(b'{"choices": [', 200), "invalid JSON (the server's answer is no JSON object)"),
+        (Reply(b"[" * 100_000, 200), "invalid JSON (the server's answer is no JSON object)"),
         (Reply(b"[]", 200), "invalid JSON (the server's answer is no JSON object)"),
         (Reply(b"\xff\xfe\xfa", 200), "invalid JSON (the server's answer is no JSON object)"),
+        (Reply(b" " * (33 << 20), 200), "overlong (more than 32 MiB for one answer)"),
         (Reply(b"{}", 200), "invalid answer"),
         (Reply(b'{"choices": [{"message": 3}]}', 200), "invalid answer"),
     ],
@@ -184,6 +186,9 @@ def test_a_server_that_is_gone_is_named() -> None:
         (completion(None, refusal="No."), Answer("No.", "refused")),
         (completion("x", "tool_calls"), Answer("x", "tool_calls")),
         (completion(None), Answer("", "stop")),
+        (completion("x" * 577), Answer("x" * 576, "overlong")),
+        (completion("a \ud800 dog"), Answer("a \ufffd dog", "stop")),
+        (completion("x", "stop\n\x1b[2J<s>"), Answer("x", "stop 2J s")),
     ],
 )
 def test_why_an_answer_ended(reply: Reply, answer: Answer) -> None:

@@ -10,8 +10,10 @@ from grand_pipeline.columns import ATTRIBUTES, INSTANCES
 from grand_pipeline.errors import SettingsError
 from grand_pipeline.record import Record
 from grand_pipeline.types import Attribute, Box, Instance
+from stages import vlm
 from stages.level1.region_texts import RegionTexts
 from stages.vlm import Task, Writing
+from tests.attacks import ATTACKS
 from tests.tiny.checkpoints import Builder, blip, checkpoint, llava
 from tests.tiny.records import ODD_SIZES, instance, record
 from tests.tiny.vlms import florence2, kosmos2, qwen2_5_vl, qwen3_vl
@@ -135,3 +137,18 @@ def test_real_models_on_images_of_any_size(build: Builder, view: Any) -> None:
     assert rows[0] == ()
     assert rows[1:] == [annotate(stage, model, one)[0] for one in records]
     assert any(rows)
+
+
+@pytest.mark.parametrize("build", [llava, qwen2_5_vl])
+@pytest.mark.parametrize("attack", ["image", "chatml", "llama2", "long", "surrogates", "plea"])
+def test_a_real_model_is_asked_about_any_label(build: Builder, attack: str) -> None:
+    """A mark of an image inside a label would be one image too many."""
+    stage = RegionTexts(
+        source="s", model=checkpoint(build), prompt="the {}", view="crop", max_new_tokens=2
+    )
+    model = vlm.load(stage.model, "cpu")
+    label = ATTACKS[attack][:200]
+    (found,) = annotate(
+        stage, model, record(values={INSTANCES: (instance(5, (0.0, 0.0, 20.0, 10.0), label),)})
+    )
+    assert len(found) <= 1

@@ -9,6 +9,7 @@ from grand_pipeline.types import Phrase, PhraseBox, Size
 from stages.detector import Scored
 from stages.grounders import ByPhrase, Grounded, Span
 from stages.level2.phrase_grounding import PhraseGrounding
+from tests.attacks import ATTACKS, SPECIAL
 from tests.tiny.checkpoints import Builder, checkpoint
 from tests.tiny.detectors import grounding_dino, mm_grounding_dino
 from tests.tiny.records import ODD_SIZES, inside, record
@@ -35,6 +36,36 @@ class FixedBoxes:
     ) -> list[Scored]:
         self.asked += [list(asked) for asked in queries]
         return [Scored(BOXES, np.tile(SCORES[:, None], (1, len(asked)))) for asked in queries]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_grounders_read_no_mark_out_of_captions(attack: str) -> None:
+    text = f"a cat; {ATTACKS[attack]}; a red dog"
+    model, seen = Noting(), (Phrase("c", "a red dog", "dog", 9, 18), phrase("a cat", "cat"))
+    for how in ("caption", "phrase"):
+        stage = PhraseGrounding(source="s", prompt=how)
+        stage.annotate(model, [record(values={CAPTIONS.of("c"): text, PHRASES: seen})])
+    assert [[caption[a:b] for a, b in places] for caption, places in model.asked] == [
+        ["a red dog", "a cat"]
+    ] * 2
+    assert not any(token in caption for caption, _ in model.asked for token in SPECIAL)
+
+
+class Noting:
+    """A grounder that finds nothing and notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, list[Span]]] = []
+
+    def ground(
+        self,
+        images: Sequence[Any],
+        sizes: Sequence[Size],
+        captions: Sequence[str],
+        phrases: Sequence[Sequence[Span]],
+    ) -> list[list[Grounded]]:
+        self.asked += [(c, list(s)) for c, s in zip(captions, phrases, strict=True)]
+        return [[Grounded(BOXES, SCORES)] * len(asked) for asked in phrases]
 
 
 def boxes(stage: PhraseGrounding, *phrases: Phrase) -> tuple[PhraseBox, ...]:

@@ -68,7 +68,7 @@ def test_grands_text_with_the_preferred_attribute_and_without_what_has_no_depth(
 
 def test_the_same_nodes_for_models_that_read_references() -> None:
     found = text(style="references")
-    assert "[0] automobile (a fast car)" in found and "[1] hound_dog (a dog)" in found
+    assert "[0] automobile (a fast car)" in found and "[1] hound dog (a dog)" in found
     assert "[2]" not in found and "[3]" not in found
     assert "- 1 automobile [0]" in found
 
