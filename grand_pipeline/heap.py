@@ -10,6 +10,7 @@ loaded that is more than a million objects which never die.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import sys
@@ -33,6 +34,13 @@ def keep() -> bool:
         return False
     wanted = ((_MMAP_THRESHOLD, _LARGEST_BLOCK), (_TRIM_THRESHOLD, KEPT_BYTES))
     return all(mallopt(name, value) == 1 for name, value in wanted)
+
+
+def trim() -> None:
+    """Give back what is free in the heaps of all threads, where the C library is glibc."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def settle() -> None:

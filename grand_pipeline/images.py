@@ -7,20 +7,19 @@ here and once.
 from __future__ import annotations
 
 import os
-import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from io import BytesIO
-from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from grand_pipeline import disk, guard
 from grand_pipeline.errors import ImageError, MissingDependencyError, suggest
+from grand_pipeline.quiet import mute, quiet
+from grand_pipeline.rgb import rgb
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "PPM")
 """Pillow's names of what is read. A closed list: some other Pillow formats start programs."""
@@ -30,6 +29,16 @@ MAX_PIXELS = 178_000_000
 
 MIN_SIDE = 8
 """Pixels of the shortest accepted side: below this there is nothing to annotate."""
+
+MAX_BYTES = 1 << 30
+"""Bytes of the largest file that is read: room for MAX_PIXELS in 8 bits, uncompressed."""
+
+_NO_FILES = {
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+}
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -59,13 +68,13 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, scale: float = 1.0) -> 
     16-bit greys are scaled by their full range; 32-bit ones, which have no fixed white, from their
     own minimum to maximum. With a `scale` below 1 a JPEG that EXIF does not turn may come at a
     half, a quarter or an eighth of its sides, never below `scale`, in a fraction of the time.
-    Raises ImageError with the reason.
+    Raises ImageError with the reason, and MemoryError when there is too little for this image.
     """
     return _decode(data, max_pixels, scale)[0]
 
 
 def probe(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Probe:
-    """Size and format after decoding every pixel. Raises ImageError like `decode`."""
+    """Size and format after decoding every pixel. Raises what `decode` does."""
     image, name = _decode(data, max_pixels)
     return Probe(image.width, image.height, name)
 
@@ -73,15 +82,50 @@ def probe(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Probe:
 def read_bytes(uri: str) -> bytes:
     """Content of a local path, a `file://` URI or any fsspec URI (`s3://`, `memory://`).
 
-    Raises ImageError when it can not be read and MissingDependencyError when the URI's scheme
-    needs a package that is not installed.
+    Raises ImageError when it can not be read, MissingDependencyError when the URI's scheme needs a
+    package that is not installed, and OSError when this machine has no room for it.
     """
     try:
         if "://" not in uri or uri.startswith("file://"):
-            return Path(local_path(uri)).read_bytes()
+            return _read_local(uri)
         return _read_remote(uri)
-    except OSError as error:
-        raise ImageError(f"cannot read '{uri}': {error.strerror or error}") from None
+    except (ImageError, MissingDependencyError, MemoryError):
+        raise
+    except Exception as error:  # File systems raise whatever their libraries do.
+        disk.refuse_shortage(error)
+        raise ImageError(f"cannot read '{uri}': {reason(error)}") from None
+
+
+def _read_local(uri: str) -> bytes:
+    """What is no file is not opened: a pipe waits for a writer, and some devices act."""
+    path = local_path(uri)
+    status = os.stat(path)
+    for holds, name in _NO_FILES.items():
+        if holds(status.st_mode):
+            raise ImageError(f"cannot read '{uri}': it is {name} and no file")
+    _check_bytes(uri, status.st_size)
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        data = file.read(status.st_size + 1)
+    if len(data) > status.st_size:
+        raise ImageError(f"cannot read '{uri}': it grew while it was read")
+    return data
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _check_bytes(uri: str, size: int) -> None:
+    if size > MAX_BYTES:
+        raise ImageError(f"cannot read '{uri}': more bytes than the limit of {MAX_BYTES}")
+
+
+def reason(error: Exception) -> str:
+    """What a file system said, and at least what kind of error it was."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    plain = isinstance(error, ValueError) and str(error)
+    return str(error) if plain else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def local_path(uri: str) -> str:
@@ -108,11 +152,12 @@ def _read_remote(uri: str) -> bytes:
 
     try:
         with fsspec.open(uri, "rb") as file:
-            content: bytes = file.read()
+            content: bytes = file.read(MAX_BYTES + 1)
     except ImportError as error:
         raise lacking_package(uri, error) from None
     except ValueError as error:
         raise ImageError(f"cannot read '{uri}': {error}.{suggested_scheme(uri)}") from None
+    _check_bytes(uri, len(content))
     return content
 
 
@@ -136,15 +181,17 @@ def suggested_scheme(uri: str) -> str:
 def _decode(data: bytes, max_pixels: int, scale: float = 1.0) -> tuple[Image.Image, str]:
     if not data:
         raise ImageError("the file is empty (0 bytes)")
+    guard.check(data)
     try:
-        with _quiet(), Image.open(BytesIO(data), formats=_formats()) as image:
+        with quiet(), Image.open(BytesIO(data), formats=_formats()) as image:
             name = {"MPO": "JPEG", "DIB": "BMP"}.get(str(image.format), str(image.format))
             _check_size(image.size, max_pixels)
             if scale < 1.0:
                 _shrink(image, scale)
-            image.load()
-            return _upright(image, _rgb(image)), name
-    except ImageError:
+            with guard.room(image.width * image.height):
+                image.load()
+                return _upright(image, rgb(image)), name
+    except (ImageError, MemoryError):  # What this machine lacks is no fault of the file.
         raise
     except UnidentifiedImageError:
         raise ImageError(_unidentified(data)) from None
@@ -152,7 +199,7 @@ def _decode(data: bytes, max_pixels: int, scale: float = 1.0) -> tuple[Image.Ima
         raise ImageError(f"decompression bomb: {error}") from None
     except Exception as error:
         # Decoders raise whatever hostile bytes lead them to: OSError, SyntaxError, struct.error,
-        # zlib.error, ValueError, MemoryError. Each is a reason of this one file.
+        # zlib.error, ValueError. Each is a reason of this one file.
         detail = str(error) or type(error).__name__
         raise ImageError(f"damaged or truncated: {detail}") from None
 
@@ -174,29 +221,6 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         )
     if min(size) < MIN_SIDE:
         raise ImageError(f"too small: {width} x {height}; each side needs {MIN_SIDE} pixels")
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _grey(image).convert("RGB")
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        # Straight from La there is no way to RGBA; through LA there is.
-        image = image.convert("LA") if image.mode == "La" else image
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """8-bit grey of a deep one."""
-    values = np.asarray(image).astype(np.float64)
-    low, high = 0.0, 65535.0
-    if image.mode in ("I", "F"):
-        values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
-        low, high = float(values.min()), float(values.max())
-    scaled = (values - low) * (255.0 / max(high - low, 1e-12))
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
 
 def _upright(source: Image.Image, pixels: Image.Image) -> Image.Image:
@@ -221,7 +245,10 @@ def _unidentified(data: bytes) -> str:
         return "HEIC needs an optional package: pip install 'grand-pipeline[heic]'"
     if not any(data):
         return f"not an image: {len(data)} zero bytes"
-    return f"not an image, or damaged from the start; it begins with {data[:8]!r}"
+    return (
+        "not an image of a format that is read here, or damaged from the start; it begins with "
+        f"{data[:8]!r}"
+    )
 
 
 @lru_cache(maxsize=1)
@@ -234,32 +261,5 @@ def _formats() -> tuple[str, ...]:
     else:
         pillow_heif.register_heif_opener()
     Image.init()
+    mute()
     return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-_quiet_lock = threading.Lock()
-_quiet_depth = 0
-_quiet_filters = warnings.catch_warnings()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Pillow's warnings (odd metadata) while any thread decodes.
-
-    `catch_warnings` swaps a global list, so overlapping uses in threads would restore it in the
-    wrong order; the first thread in swaps it and the last one out restores it.
-    """
-    global _quiet_depth, _quiet_filters
-    with _quiet_lock:
-        if _quiet_depth == 0:
-            _quiet_filters = warnings.catch_warnings()
-            _quiet_filters.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL\b")
-        _quiet_depth += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_depth -= 1
-            if _quiet_depth == 0:
-                _quiet_filters.__exit__(None, None, None)

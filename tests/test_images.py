@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import threading
 import warnings
-import zlib
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,21 +17,8 @@ from PIL import Image
 
 from grand_pipeline import images
 from grand_pipeline.errors import ImageError, MissingDependencyError
-
-RED, BLUE = (255, 0, 0), (0, 0, 255)
-
-
-def picture(width: int = 24, height: int = 16) -> Image.Image:
-    """Left half red, right half blue."""
-    image = Image.new("RGB", (width, height), RED)
-    image.paste(BLUE, (width // 2, 0, width, height))
-    return image
-
-
-def saved(image: Image.Image, format: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
+from tests.chaos import corpus
+from tests.pictures import BAD, BLUE, RED, picture, png, saved
 
 
 def pixels(data: bytes) -> NDArray[np.int64]:
@@ -186,52 +170,6 @@ def test_damaged_exif_does_not_lose_the_picture() -> None:
     assert images.probe(data).width == 24
 
 
-def png(width: int, height: int, *, depth: int = 8, color: int = 0, rows: bytes = b"") -> bytes:
-    """A PNG file made by hand, so that header and pixels may disagree."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
-    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def noise() -> Image.Image:
-    values = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    return Image.fromarray(values)
-
-
-BAD: dict[str, tuple[Callable[[], bytes], str]] = {
-    "empty": (lambda: b"", "empty"),
-    "text": (lambda: b"this is a text file\n", "not an image"),
-    "zeros": (lambda: bytes(4096), "zero bytes"),
-    "html": (lambda: b"<!DOCTYPE html><html>404</html>", "not an image"),
-    "svg": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
-    "pdf": (lambda: b"%PDF-1.7\n" + bytes(100), "not an image"),
-    "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
-    "jpeg cut in half": (lambda: half(saved(noise(), "JPEG")), "truncated"),
-    "png cut in half": (lambda: half(saved(noise(), "PNG")), "truncated"),
-    "webp cut in half": (lambda: half(saved(noise(), "WEBP")), "not an image|truncated"),
-    "bmp cut in half": (lambda: half(saved(noise(), "BMP")), "truncated"),
-    "tiff cut in half": (lambda: half(saved(noise(), "TIFF")), "not an image|truncated"),
-    "gif cut in half": (lambda: half(saved(noise().convert("P"), "GIF")), "truncated"),
-    "jpeg header only": (lambda: saved(noise(), "JPEG")[:20], "not an image|truncated"),
-    "png signature only": (lambda: b"\x89PNG\r\n\x1a\n", "not an image|truncated"),
-    "png without pixels": (lambda: png(64, 64), "truncated"),
-    "bomb below Pillow's error": (lambda: png(15_000, 12_000), "decompression bomb"),
-    "bomb above Pillow's error": (lambda: png(60_000, 60_000), "decompression bomb"),
-    "one pixel": (lambda: saved(Image.new("RGB", (1, 1)), "PNG"), "too small"),
-    "a line": (lambda: saved(Image.new("RGB", (4000, 1)), "PNG"), "too small"),
-}
-
-
-def half(data: bytes) -> bytes:
-    return data[: len(data) // 2]
-
-
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_gives_a_reason(name: str) -> None:
     make, reason = BAD[name]
@@ -241,20 +179,32 @@ def test_bad_input_gives_a_reason(name: str) -> None:
         images.probe(make())
 
 
-def test_flipped_bytes_decode_or_give_a_reason() -> None:
-    random = np.random.default_rng(3)
-    for format in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"):
-        clean = np.frombuffer(saved(noise(), format), np.uint8)
-        for _ in range(40):
-            broken = clean.copy()
-            places = random.integers(0, len(broken), 6)
-            broken[places] = random.integers(0, 256, 6)
-            try:
-                image = images.decode(broken.tobytes(), max_pixels=1_000_000)
-            except ImageError as error:
-                assert str(error)
-            else:
-                assert image.mode == "RGB"
+@pytest.mark.parametrize("part", range(3))
+def test_damaged_files_are_pictures_or_have_a_reason(part: int) -> None:
+    """`chaos/test_fuzz_images.py` looks at many more of them."""
+    found = [corpus.looked_at(corpus.damaged(part * 100 + n)[1]) for n in range(100)]
+    assert 10 < sum(isinstance(one, str) for one in found) < 95
+
+
+def test_what_is_not_listed_is_not_opened() -> None:
+    """Pillow would, and for some of these it starts other programs."""
+    for format in ("ICO", "JPEG2000", "PCX", "TGA", "SGI", "DDS", "ICNS", "EPS", "PDF"):
+        with pytest.raises(ImageError, match="not an image of a format that is read here"):
+            images.decode(saved(picture(128, 128), format))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 65_535), (65_500, 7), (7, 7)])
+def test_slivers_are_too_small(size: tuple[int, int]) -> None:
+    for format in ("PNG", "TIFF", "BMP"):
+        with pytest.raises(ImageError, match="too small"):
+            images.probe(saved(Image.new("L", size), format))
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 255, 65_535])
+def test_an_orientation_that_there_is_not_turns_nothing(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert images.probe(saved(picture(), "JPEG", exif=exif)).width == 24
 
 
 def test_limit_is_an_argument() -> None:
