@@ -15,6 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from grand_pipeline.terminal import Terminal
+
 _REFRESH = 4  # redraws per second; more would only flicker
 _QUIET = 2.0  # seconds between plain lines of one stage
 _ROWS_LEFT = 6  # of the terminal, kept free below the display
@@ -77,7 +79,7 @@ class Progress:
         live: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or Terminal(stderr=True)
         self._clock = clock
         self._stages: dict[str, StageState] = {}
         self._phase = ""

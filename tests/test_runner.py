@@ -16,6 +16,7 @@ import pytest
 from grand_pipeline import lock, publication, runner
 from grand_pipeline.errors import WorkerError
 from grand_pipeline.plan import Plan, make_plan
+from grand_pipeline.stage import Resources
 from grand_pipeline.store import ANNOTATIONS, Run
 from grand_pipeline.verify import verify
 from grand_pipeline.worker import Outcome
@@ -28,7 +29,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray warn
 def cluster() -> Iterator[None]:
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
     yield
     ray.shutdown()
 
@@ -97,6 +100,17 @@ def test_a_lost_fragment_is_computed_and_nothing_that_was_made_from_it(
     assert verify(run.root).whole
 
 
+def test_a_plan_without_room_waits_for_nodes_and_ends_with_that(
+    cluster: None, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path)
+    plan = make_plan([Brightness(resources=Resources(cpus=3))])
+    said: list[str] = []
+    with lock.hold(run.root) as token, pytest.raises(WorkerError, match="for 1 s; add nodes"):
+        runner.execute(run, plan, [], token, lambda outcome: None, said.append, patience=1.0)
+    assert said == ["waiting for nodes: none of 1 has room for any stage that is left"]
+
+
 def test_a_worker_that_dies_once_is_replaced(cluster: None, tmp_path: Path) -> None:
     run = make_run(tmp_path)
     execute(run, make_plan([Deadly(folder=str(tmp_path), resources=SMALL)]))
@@ -125,7 +139,7 @@ from pathlib import Path
 import ray
 from grand_pipeline.store import Run
 from tests.test_runner import execute, fake_plan
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 execute(Run(Path(sys.argv[1])), fake_plan(sys.argv[2], seconds=0.2))
 """
 

@@ -91,6 +91,7 @@ def build_with_ray(root: Path, pictures: Sequence[Path], plan: Plan, temporary: 
     with lock.hold(root) as token:
         run = ingested(root, pictures)
         ray.init(
+            "local",
             num_cpus=2,
             object_store_memory=80 << 20,
             include_dashboard=False,
@@ -135,13 +136,14 @@ def _forked(run: Run, plan: Plan, task: Task, token: str) -> int:
     try:
         # Ray's workers inherit nothing either, the driver's lock least of all.
         os.closerange(3, 1024)
-        _work(run, plan, task, token)
+        work(run, plan, task, token)
         os._exit(0)
     finally:
         os._exit(1)
 
 
-def _work(run: Run, plan: Plan, task: Task, token: str) -> None:
+def work(run: Run, plan: Plan, task: Task, token: str) -> None:
+    """One task, as a worker does it."""
     if task.step == ANNOTATIONS:
         publish_shard(run, plan, task.shard, token)
     else:
@@ -287,7 +289,7 @@ def committed(root: Path) -> dict[int, Path]:
 def torn(root: Path) -> list[Path]:
     """Files under a final name that are not whole."""
     finished = [*root.rglob("*.parquet"), *root.glob("run.json")]
-    return [path for path in finished if seal.broken(path) is not None]
+    return [path for path in finished if publication.look(path, seal.fault) is not None]
 
 
 def assert_whole(root: Path) -> None:

@@ -141,7 +141,9 @@ def four_cpus() -> Iterator[None]:
     """A Ray of this machine that takes it for one with four."""
     import ray
 
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        "local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
     try:
         yield
     finally:

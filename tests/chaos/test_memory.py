@@ -24,7 +24,9 @@ def test_a_leaking_worker_makes_room_for_a_fresh_one(tmp_path: Path) -> None:
     run = make_run(tmp_path, images=SHARDS, shard_size=1)
     leaking = Leaking(mb=LEAK_MB, pids=str(tmp_path / "pids"), limits=Limits(growth_gb=GROWTH_GB))
     plan = make_plan([leaking])
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        "local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
     try:
         with lock.hold(run.root) as token:
             runner.execute(run, plan, [], token, lambda outcome: None)

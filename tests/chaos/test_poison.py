@@ -51,7 +51,9 @@ SAYS = {
 def cluster() -> Iterator[None]:
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
     yield
     ray.shutdown()
 
@@ -106,7 +108,7 @@ from grand_pipeline.errors import WorkerError
 from grand_pipeline.plan import make_plan
 from grand_pipeline.store import Run
 from tests.fakes import SMALL, Brightness
-ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 run = Run(Path(sys.argv[1]))
 with lock.hold(run.root) as token:
     try:

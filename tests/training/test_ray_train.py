@@ -32,7 +32,7 @@ def cluster() -> Iterator[None]:
     import ray
 
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    ray.init(num_cpus=2, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}}, **quiet)
+    ray.init("local", num_cpus=2, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}}, **quiet)
     yield
     ray.shutdown()
 
