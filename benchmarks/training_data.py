@@ -111,7 +111,7 @@ def annotation(number: int, uri: str, count: int, rng: Generator) -> Annotation:
     )
 
 
-def write(root: Path, files: Sequence[Path], rows: int, objects: int, embed: bool) -> Run:
+def write(root: Path, files: Sequence[Path], rows: int, objects: int, embed: bool) -> None:
     """A run of that many rows; pictures are used again and again."""
     rng = np.random.default_rng(SEED)
     contents = [path.read_bytes() for path in files]
@@ -133,7 +133,6 @@ def write(root: Path, files: Sequence[Path], rows: int, objects: int, embed: boo
         table = pa.Table.from_pylist(held, schema=ANNOTATION_SCHEMA)
         footer = {"digest": run.shard_digest(shard), "fingerprint": "benchmark"}
         publication.publish(table, run.fragment(ANNOTATIONS, shard), footer)
-    return run
 
 
 def sample(row: Row, rng: Generator) -> tuple[Pixels, int]:
@@ -192,20 +191,21 @@ def measure(count: int, objects: int, workers: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         files = pictures(root)
-        run = write(root / "run", files, count, objects, embed=False)
-        embedded = write(root / "embedded", files, count, objects, embed=True)
+        run, embedded = root / "run", root / "embedded"
+        write(run, files, count, objects, embed=False)
+        write(embedded, files, count, objects, embed=True)
         views_used = (views.image_caption, views.region_text, views.grounded_caption)
         started = clock()
-        rows = views.require(run.root, *views_used)
+        rows = views.require(run, *views_used)
         opened = clock() - started
-        inside = views.require(embedded.root, *views_used)
+        inside = views.require(embedded, *views_used)
         alone, one = bare(files, 512), through(rows, 512, 0)
         found = {
             "rows": len(rows),
             "open_seconds": opened,
             "rows_per_second": typed(rows, 2000),
             "rows_per_second_with_masks": typed(
-                views.require(run.root, *views_used, views.segmentation), 2000
+                views.require(run, *views_used, views.segmentation), 2000
             ),
             "bare_images_per_second": alone,
             "images_per_second": one,

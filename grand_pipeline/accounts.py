@@ -11,6 +11,7 @@ from typing import Any
 from grand_pipeline import images, ingest, publication, reasons
 from grand_pipeline.columns import ImageRow
 from grand_pipeline.plan import Plan, Step
+from grand_pipeline.storage import each
 from grand_pipeline.store import ANNOTATIONS, Run
 
 HEADINGS = ("found", "annotated", "failed", "duplicate", "unreadable", "pending")
@@ -39,10 +40,13 @@ def account(run: Run, failed: Collection[str], fingerprint: str) -> dict[str, in
     """
     counts = Counter(dict.fromkeys(("annotated", "failed", "unreadable", "pending"), 0))
     duplicates = 0
+    read_since = healed(run)
     for shard in run.shards():
         erring = _published(run, shard)
         current = run.state(ANNOTATIONS, shard, fingerprint) == "done"
         for row in run.shard_images(shard):
+            if row.image_id in read_since:
+                continue
             duplicates += len(row.duplicates)
             if row.error is not None:
                 counts["unreadable"] += 1
@@ -51,6 +55,26 @@ def account(run: Run, failed: Collection[str], fingerprint: str) -> dict[str, in
             else:
                 counts["annotated" if erring.get(row.image_id) is False else "pending"] += 1
     return {"found": counts.total() + duplicates, **counts, "duplicate": duplicates}
+
+
+def healed(run: Run) -> frozenset[str]:
+    """Image ids of files that could not be read when they were first found, and have been since.
+
+    Their rows stay, since a shard does not change; other rows stand for their contents.
+    """
+    erring = [shard for shard in run.shards() if _has_errors(run, shard)]
+    rows = (row for shard in erring for row in run.shard_images(shard))
+    unread = {row.uri: row.image_id for row in rows if ingest.is_unread(row)}
+    if not unread:
+        return frozenset()
+    contents = (row for row in run.images() if not ingest.is_unread(row))
+    listed = {uri for row in contents for uri in (row.uri, *row.duplicates) if uri in unread}
+    return frozenset(unread[uri] for uri in listed)
+
+
+def _has_errors(run: Run, shard: str) -> bool:
+    errors = publication.read_table(run.images_path(shard), ["error"])["error"]
+    return bool(errors.null_count < len(errors))
 
 
 def departed(run: Run) -> Iterator[tuple[str, str]]:
@@ -87,20 +111,21 @@ def _annotations(run: Run, plan: Plan) -> dict[str, Any]:
     if states["stale"]:
         wanted = {step.key: step.fingerprint for step in plan.steps}
         made = [json.loads(footer.get("made_from", "{}")) for footer in _footers(run, ANNOTATIONS)]
-        sources = ({key: mark for key, (mark, _) in each.items()} for each in made)
+        sources = ({key: mark for key, (mark, _) in one.items()} for one in made)
         lines = {line for old in sources for line in reasons.parents_changed(old, wanted)}
         states["why"] = sorted(lines) or [reasons.PATHS]
     return states
 
 
 def _states(run: Run, key: str, fingerprint: str) -> dict[str, Any]:
-    counts = Counter(run.state(key, shard, fingerprint) for shard in run.shards())
+    states = each(run.root, lambda shard: run.state(key, shard, fingerprint), run.shards())
+    counts = Counter(states)
     return {"done": counts["done"], "stale": counts["stale"], "missing": counts["missing"]}
 
 
 def _footers(run: Run, key: str) -> Iterator[dict[str, str]]:
-    for shard in run.shards():
-        footer = publication.metadata(run.fragment(key, shard))
+    paths = [run.fragment(key, shard) for shard in run.shards()]
+    for footer in each(run.root, publication.metadata, paths):
         if footer is not None:
             yield footer
 

@@ -24,6 +24,7 @@ from grand_pipeline.footprint import WRITES
 from grand_pipeline.generation import Generation
 from grand_pipeline.plan import Plan
 from grand_pipeline.stage import Questions, Stage
+from grand_pipeline.storage import Place
 from grand_pipeline.store import Run
 from grand_pipeline.zoo import query
 
@@ -200,7 +201,7 @@ def _architectures(model: str) -> list[str]:
 
 
 def report(
-    plan: Plan, sources: Sequence[str], speed: float, run: Path | None = None
+    plan: Plan, sources: Sequence[str], speed: float, run: Place | None = None
 ) -> dict[str, Any]:
     """What `grand plan --images` prints: files under `sources` are counted, not opened."""
     images = sum(1 for _ in ingest.discover(sources))

@@ -49,7 +49,9 @@ def commit_results(
     """
     mark = partial_mark(step) if None in results else step.fingerprint
     marks = {"fingerprint": mark, "identity": step.identity}
-    commit(run, step.key, shard, _table(step, rows, results), marks, token, step.parents)
+    table = _table(step, rows, results)
+    # A worker that was cut off for a while may come late with its part of what is whole by now.
+    commit(run, step.key, shard, table, marks, token, step.parents, final=step.fingerprint)
 
 
 def commit(
@@ -60,10 +62,12 @@ def commit(
     marks: Mapping[str, str],
     token: str,
     parents: Iterable[str],
+    final: str | None = None,
 ) -> None:
     """Publish a table of one row per image of `shard`, `marks` and provenance in its footer.
 
-    `parents` are the steps whose fragments it was made from. Raises WorkerError when the run has
+    `parents` are the steps whose fragments it was made from; one of the fingerprint `final` (by
+    default that of `marks`) which is there already stays. Raises WorkerError when the run has
     another driver by now.
     """
     if not lock.held_by(run.root, token):
@@ -76,7 +80,7 @@ def commit(
         "attempt": token,
         "package_version": __version__,
     }
-    run.commit(key, shard, table, footer, token)
+    run.commit(key, shard, table, footer, token, final)
 
 
 def partial_mark(step: Step) -> str:
@@ -102,6 +106,15 @@ def _result(step: Step, row: Sequence[Any], error: str | None, skipped: str | No
     if (error or skipped) and all(value is None for value in row):
         return Result(None, error, skipped)
     return Result(dict(zip(step.writes, row, strict=True)), error, skipped)
+
+
+def errors(run: Run, step: Step, shard: str) -> dict[str, str]:
+    """Image id -> why `step` has no values for it; {} for a fragment that is not done."""
+    if run.state(step.key, shard, step.fingerprint) != "done":
+        return {}
+    found = run.read(step.key, shard, ["image_id", ERROR])
+    pairs = zip(found["image_id"], found[ERROR], strict=True)
+    return {image_id: message for image_id, message in pairs if message is not None}
 
 
 def begun(run: Run, step: Step) -> bool:

@@ -8,13 +8,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 from grand_pipeline import fetch, plan, presence, settings, weights
 from grand_pipeline.errors import MissingDependencyError, RunError
 from grand_pipeline.presence import Presence
 from grand_pipeline.stage import Stage
+from grand_pipeline.storage import BucketPath, Place
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "open-clip": ("open_clip", "torchvision"),
@@ -25,13 +25,23 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):/")
 
 
-def check_place(out: Path) -> None:
-    """Raises RunError where no run can be written: not a local folder, or one that is closed."""
+def check_place(out: Place, images: Sequence[str] = ()) -> None:
+    """Raises RunError where no run can be written: not there, closed, or a store unknown here; and
+    in a bucket, where it would be among its own pictures."""
+    if isinstance(out, BucketPath):
+        out.reach()
+        for source in images:
+            if f"{out}/".startswith(f"{source.rstrip('/')}/"):
+                raise RunError(
+                    f"'{out}' lies in '{source}', so the run's own files would be taken for "
+                    "pictures; give --out a place beside it"
+                )
+        return
     scheme = _SCHEME.match(str(out))
     if scheme:
         raise RunError(
-            f"a run is written to a local folder, and '{out}' names {scheme[1]}; give --out a "
-            "folder, and copy it when the run is complete"
+            f"a run is written to a local folder or to s3://BUCKET/NAME, and '{out}' names "
+            f"{scheme[1]}; give --out one of these, and copy it when the run is complete"
         )
     above = (out.absolute(), *out.absolute().parents)
     there = next(path for path in above if os.path.exists(path))
@@ -129,7 +139,7 @@ def refusal(missing: Sequence[Presence], preset: str, offline: bool, reason: str
         lines.append(f"Fetching failed: {reason}")
     if fetchable:
         packaged = preset in settings.preset_names()
-        wish = [f"--preset {preset}"] if packaged else fetchable
+        wish = ["--preset", preset] if packaged else fetchable
         lines.append(f"Fetch what can be fetched: {presence.pull_command(wish)}")
     return "\n".join(lines)
 

@@ -1,14 +1,15 @@
 """SQL over the tables of a run, with DuckDB: read only, and nothing but the run.
 
 Every file is opened when the query begins and held open until it ends, so a query sees each shard
-as it was at that moment, whatever a driver at work publishes or supersedes meanwhile. DuckDB itself
-may open no file at all: it is handed Arrow datasets, which read the columns that are asked for,
-piece by piece.
+as it was at that moment, whatever a driver at work publishes or supersedes meanwhile; of a run in a
+bucket, its files are copied here first, into a temporary folder. DuckDB itself may open no file at
+all: it is handed Arrow datasets, which read the columns that are asked for, piece by piece.
 """
 
 from __future__ import annotations
 
 import resource
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from duckdb.sqltypes import DuckDBPyType
 
 from grand_pipeline.columns import ANNOTATION_SCHEMA, IMAGE_SCHEMA
 from grand_pipeline.errors import RunError, UserError
+from grand_pipeline.storage import Place
 from grand_pipeline.store import ANNOTATIONS, Run
 
 Columns = Mapping[str, Mapping[str, DuckDBPyType]]
@@ -166,14 +168,24 @@ def _connected(run: Run) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def _dataset(paths: list[Path], schema: pa.Schema, held: ExitStack) -> ds.FileSystemDataset:
+def _dataset(paths: list[Place], schema: pa.Schema, held: ExitStack) -> ds.FileSystemDataset:
     """The files that are there, opened; what is superseded at this moment is left out."""
     layout = ds.ParquetFileFormat()
     fragments = []
     for path in paths:
         with suppress(FileNotFoundError):
-            fragments.append(layout.make_fragment(held.enter_context(pa.OSFile(str(path)))))
+            fragments.append(layout.make_fragment(held.enter_context(_opened(path))))
     return ds.FileSystemDataset(fragments, schema, layout)
+
+
+def _opened(path: Place) -> pa.NativeFile:
+    """The file, or a copy that is gone when it is closed. Raises FileNotFoundError."""
+    if isinstance(path, Path):
+        return pa.OSFile(str(path))
+    with tempfile.NamedTemporaryFile(prefix="grand-query-") as copy:
+        path.download(copy.file)
+        copy.flush()
+        return pa.OSFile(copy.name)
 
 
 def _allow_files(count: int) -> None:

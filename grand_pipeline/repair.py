@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from grand_pipeline import ingest, lock, publication
 from grand_pipeline.columns import Annotation, ImageRow
 from grand_pipeline.errors import RunError
 from grand_pipeline.publish import INGEST
+from grand_pipeline.storage import Place
 from grand_pipeline.store import ANNOTATIONS, IMAGES, Run
-from grand_pipeline.verify import ASIDE, Finding, Report, check_is_run, verify
+from grand_pipeline.verify import ASIDE, Finding, Report, check_is_run, is_there, verify
 
 _DESCRIPTION = "run.json"
 
@@ -36,7 +37,7 @@ class Repaired:
 
 
 def repair(
-    root: Path, compute: Callable[[], object], preset: Mapping[str, Any] | None = None
+    root: Place, compute: Callable[[], object], preset: Mapping[str, Any] | None = None
 ) -> Repaired:
     """Make the run at `root` whole; `compute` brings every missing fragment up to date, as `build`.
 
@@ -68,7 +69,7 @@ def _is_made(finding: Finding) -> bool:
 
 
 def _need_description(
-    root: Path, found: Iterable[Finding], preset: Mapping[str, Any] | None
+    root: Place, found: Iterable[Finding], preset: Mapping[str, Any] | None
 ) -> None:
     if preset is None and any(finding.path == _DESCRIPTION for finding in found):
         raise RunError(
@@ -78,11 +79,11 @@ def _need_description(
         )
 
 
-def _move_aside(root: Path, found: Iterable[Finding]) -> None:
+def _move_aside(root: Place, found: Iterable[Finding]) -> None:
     publication.sweep(root)
     aside = root / ASIDE / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     for path in sorted({finding.path for finding in found}):
-        if (root / path).exists() or (root / path).is_symlink():
+        if is_there(root / path):
             publication.move(root / path, aside / path)
 
 
@@ -95,7 +96,7 @@ def _restore(run: Run, found: Iterable[Finding], preset: Mapping[str, Any] | Non
         notes.append("run.json holds the preset given now; its time of creation is lost")
     for path in paths:
         if path.startswith(f"{IMAGES}/"):
-            notes += _restore_list(run, Path(path).stem)
+            notes += _restore_list(run, PurePosixPath(path).stem)
     return notes
 
 
@@ -105,7 +106,8 @@ def _restore_list(run: Run, shard: str) -> list[str]:
     path = run.fragment(ANNOTATIONS, shard)
     if not path.exists():
         for left in run.root.glob(f"stages/*/{shard}.parquet"):
-            publication.move(left, run.root / ASIDE / "without-images" / left.relative_to(run.root))
+            aside = run.root / ASIDE / "without-images" / "stages" / left.parent.name
+            publication.move(left, aside / left.name)
         return [
             f"{name} can not be made again, as nothing was published from it; its fragments were "
             "moved aside, and `grand build --images` adds its pictures again"

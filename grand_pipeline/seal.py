@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 KEY = "seal"
@@ -23,7 +22,7 @@ _ZEROS = b"0" * _DIGITS
 BLANK = (_MARK + _ZEROS).decode()
 """What the writer leaves for `close` to fill in."""
 _WINDOW = 1 << 20
-_CHUNK = 1 << 20
+_CHUNK = 1 << 22
 
 
 def close(file: BinaryIO) -> None:
@@ -39,17 +38,11 @@ def close(file: BinaryIO) -> None:
     file.write(digest)
 
 
-def broken(path: Path) -> str | None:
+def fault(file: BinaryIO) -> str | None:
     """What is wrong with the bytes of a sealed file; None when they are as they were written.
 
     Reads the file once, in pieces. Raises OSError when it can not be read.
     """
-    with path.open("rb") as file:
-        return fault(file)
-
-
-def fault(file: BinaryIO) -> str | None:
-    """`broken` for an open file."""
     at = _find(file)
     if at is None:
         return "carries no checksum: cut short, its footer overwritten, or not written by grand"

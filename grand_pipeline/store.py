@@ -21,7 +21,6 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -29,6 +28,7 @@ import pyarrow as pa
 from grand_pipeline import __version__, codec, lock, publication, seal
 from grand_pipeline.columns import IMAGE_SCHEMA, Annotation, Column, ImageRow
 from grand_pipeline.errors import RunError
+from grand_pipeline.storage import Place, place
 
 SCHEMA_VERSION = 1
 IMAGES = "images"
@@ -44,14 +44,14 @@ State = Literal["done", "stale", "missing"]
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory. Reading needs no lock; only `build` writes, under one (see `lock`)."""
+    """A run, here or in a bucket. Reading needs no lock; who writes holds one (see `lock`)."""
 
-    root: Path
+    root: Place
 
     @staticmethod
-    def open(root: Path | str) -> Run:
+    def open(root: Place | str) -> Run:
         """An existing run. Raises RunError when there is none or its schema is another."""
-        run = Run(Path(root))
+        run = Run(place(root))
         try:
             version = run.info()["schema_version"]
         except FileNotFoundError:
@@ -63,9 +63,9 @@ class Run:
         return run
 
     @staticmethod
-    def create(root: Path | str, preset: Mapping[str, Any]) -> Run:
+    def create(root: Place | str, preset: Mapping[str, Any]) -> Run:
         """Open the run at `root`, made if absent, and record `preset` as its resolved preset."""
-        run = Run(Path(root))
+        run = Run(place(root))
         if run._info.exists():
             created = Run.open(root).info()["created"]
         elif run.root.exists() and any(map(_is_foreign, run.root.iterdir())):
@@ -87,7 +87,7 @@ class Run:
         publication.replace(json.dumps(info, indent=2).encode(), self._info, sealed=True)
 
     @property
-    def _info(self) -> Path:
+    def _info(self) -> Place:
         return self.root / "run.json"
 
     def info(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Run:
         """Names of all shards, in order."""
         return sorted(path.stem for path in (self.root / "images").glob("*.parquet"))
 
-    def images_path(self, shard: str) -> Path:
+    def images_path(self, shard: str) -> Place:
         """Where the image rows of a shard are."""
         return self.root / "images" / f"{shard}.parquet"
 
@@ -158,7 +158,7 @@ class Run:
 
     # Fragments
 
-    def fragment(self, key: str, shard: str) -> Path:
+    def fragment(self, key: str, shard: str) -> Place:
         """Where step `key` keeps its columns for `shard`."""
         folder = self.root / ANNOTATIONS if key == ANNOTATIONS else self.root / "stages" / key
         return folder / f"{shard}.parquet"
@@ -174,8 +174,9 @@ class Run:
     def restore(self, key: str, shard: str, fingerprint: str) -> bool:
         """Take a shelved fragment of this fingerprint back, so that reverting costs nothing."""
         shelved = self._shelf(key, shard, fingerprint)
-        found = publication.metadata(shelved)
-        if found is None or not self._fits(key, shard, found):
+        found = publication.metadata(shelved) or {}
+        # What was shelved by a writer that was overtaken may be another's (see `clear`).
+        if found.get("fingerprint") != fingerprint or not self._fits(key, shard, found):
             return False
         path = self.fragment(key, shard)
         held = publication.metadata(path) or {}
@@ -192,17 +193,21 @@ class Run:
         table: pa.Table,
         footer: Mapping[str, str],
         token: str | None = None,
+        final: str | None = None,
     ) -> bool:
         """Publish a fragment; a superseded one is shelved first. False if another was faster.
 
-        Raises WorkerError when the run's driver is another by now than the one of `token`.
+        One of the fingerprint `final` (by default the footer's) that fits the shard is never
+        superseded. Raises WorkerError when the run has another driver than that of `token` by now.
         """
         marks = {"step": key, "shard": shard, "content": content_digest(table)}
         marks = {**self._listing(key, shard), **footer, **marks}
 
-        def make_room() -> None:
-            if self.state(key, shard, footer["fingerprint"]) != "done":
-                self._shelve(key, shard)
+        def make_room() -> bool:
+            if self.state(key, shard, final or footer["fingerprint"]) == "done":
+                return False
+            self._shelve(key, shard)
+            return True
 
         admitted = nullcontext if token is None else partial(lock.admitted, self.root, token)
         path = self.fragment(key, shard)
@@ -215,7 +220,7 @@ class Run:
 
     def discard(self, key: str, shard: str) -> None:
         """Forget a fragment, so that it is computed again."""
-        self.fragment(key, shard).unlink(missing_ok=True)
+        publication.remove(self.fragment(key, shard))
 
     def read(self, key: str, shard: str, columns: Sequence[str]) -> dict[str, list[Any]]:
         """Plain values of `columns` of a committed fragment, in shard order."""
@@ -245,20 +250,18 @@ class Run:
         for plain in publication.read_table(self.fragment(ANNOTATIONS, shard)).to_pylist():
             yield codec.decode(Annotation, plain)
 
-    def _shelf(self, key: str, shard: str, fingerprint: str) -> Path:
+    def _shelf(self, key: str, shard: str, fingerprint: str) -> Place:
         return self.fragment(key, shard).parent / ".shelf" / fingerprint / f"{shard}.parquet"
 
     def _shelve(self, key: str, shard: str) -> None:
         path = self.fragment(key, shard)
         found = publication.metadata(path)
         mark = (found or {}).get("fingerprint", "")
-        if found is not None and re.fullmatch(r"[0-9a-f]+", mark):
-            publication.move(path, self._shelf(key, shard, mark))
-        else:
-            path.unlink(missing_ok=True)
+        named = re.fullmatch(r"[0-9a-f]+", mark)
+        publication.clear(path, self._shelf(key, shard, mark) if named else None)
 
 
-def _is_foreign(path: Path) -> bool:
+def _is_foreign(path: Place) -> bool:
     """Whether a folder with this in it is somebody's, and not the beginning of a run."""
     return path.name not in lock.FILES and not path.name.startswith(publication.TEMPORARY)
 

@@ -14,16 +14,20 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grand_pipeline import ingest, lock, publication, seal
 from grand_pipeline.errors import RunError
+from grand_pipeline.storage import BucketPath, Place
+from grand_pipeline.storage.lease import COMMITS
 from grand_pipeline.store import ANNOTATIONS, IMAGES, Run, digest_of
 
 ASIDE = ".damaged"
@@ -116,7 +120,7 @@ class _Place:
         return f"{folder}/{f'.shelf/{self.shelf}/' if self.shelf else ''}{self.shard}.parquet"
 
 
-def verify(root: Path, *, sources: bool = False, held: bool = False) -> Report:
+def verify(root: Place, *, sources: bool = False, held: bool = False) -> Report:
     """Look at every file of the run at `root`; with `sources`, read its pictures again too.
 
     `held` says that the caller is the run's driver. Raises RunError when `root` has neither a
@@ -125,8 +129,9 @@ def verify(root: Path, *, sources: bool = False, held: bool = False) -> Report:
     begun = time.monotonic()
     check_is_run(root)
     busy = not held and lock.busy(root)
-    places, findings = _sorted_out(root, busy)
-    sizes = [_size(root / name) for name in places]
+    there = _files(root)
+    places, findings = _sorted_out(there, busy)
+    sizes = [there.get(name, 0) for name in places]
     whole: dict[_Place, Footer] = {}
     for name, found in _examined(root, places, busy):
         place = places[name]
@@ -144,19 +149,20 @@ def verify(root: Path, *, sources: bool = False, held: bool = False) -> Report:
     return Report(tuple(ordered), len(sizes), sum(sizes), time.monotonic() - begun, busy)
 
 
-def check_is_run(root: Path) -> None:
+def check_is_run(root: Place) -> None:
     """Raises RunError when `root` has neither a run.json nor images."""
-    if not (root / "run.json").exists() and not (root / IMAGES).is_dir():
+    if not (root / "run.json").exists() and not (root / IMAGES).exists():
         raise RunError(f"'{root}' is no run directory: it has no run.json")
 
 
-def _sorted_out(root: Path, busy: bool) -> tuple[dict[str, _Place | None], list[Finding]]:
+def _sorted_out(names: Iterable[str], busy: bool) -> tuple[dict[str, _Place | None], list[Finding]]:
     """Relative path -> place (None: run.json) of what belongs there; findings for the rest."""
     places: dict[str, _Place | None] = {"run.json": None}
     findings: list[Finding] = []
-    for name in _files(root):
+    for name in names:
         place = _PATH.fullmatch(name)
-        if Path(name).name.startswith(publication.TEMPORARY):
+        path = PurePosixPath(name)
+        if path.name.startswith(publication.TEMPORARY) or path.parts[0] == COMMITS:
             if not busy:
                 findings.append(Finding(name, "temporary", "left by a writer that was stopped"))
         elif place and not (name.startswith(IMAGES) and place["shelf"]):
@@ -167,6 +173,21 @@ def _sorted_out(root: Path, busy: bool) -> tuple[dict[str, _Place | None], list[
     return places, findings
 
 
+def _files(root: Place) -> dict[str, int]:
+    """Relative path -> bytes of every file, but those that nobody reads again."""
+    if isinstance(root, BucketPath):
+        below = root.below().items()
+        return {n: size for n, size in below if n.partition("/")[0] not in _NEVER_READ_AGAIN}
+    found: dict[str, int] = {}
+    for folder, inner, names in os.walk(root):
+        if Path(folder) == root:
+            inner[:] = [name for name in inner if name not in _NEVER_READ_AGAIN]
+        inner.sort()
+        for path in (Path(folder) / name for name in sorted(names)):
+            found[path.relative_to(root).as_posix()] = _size(path)
+    return found
+
+
 def _size(path: Path) -> int:
     """Bytes to read; 0 for what is not there (any more)."""
     try:
@@ -175,17 +196,13 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _files(root: Path) -> Iterator[str]:
-    for folder, below, names in os.walk(root):
-        if Path(folder) == root:
-            below[:] = [name for name in below if name not in _NEVER_READ_AGAIN]
-        below.sort()
-        for name in sorted(names):
-            yield (Path(folder) / name).relative_to(root).as_posix()
+def is_there(path: Place) -> bool:
+    """Whether anything has this name, and be it a link to nothing."""
+    return os.path.lexists(path) if isinstance(path, Path) else path.is_file()
 
 
 def _examined(
-    root: Path, places: Mapping[str, _Place | None], busy: bool
+    root: Place, places: Mapping[str, _Place | None], busy: bool
 ) -> Iterator[tuple[str, Finding | Footer]]:
     """Each file's footer, or what is wrong with the file by itself."""
     with ThreadPoolExecutor(thread_name_prefix="verify") as pool:
@@ -197,30 +214,32 @@ def _examined(
                 yield name, found
 
 
-def _examine(root: Path, name: str, place: _Place | None) -> Finding | Footer:
+def _examine(root: Place, name: str, place: _Place | None) -> Finding | Footer:
     path = root / name
-    if not os.path.lexists(path):
+    if not is_there(path):
         return Finding(name, "missing", "a run has this file")
     if not path.is_file():
         return Finding(name, "damaged", "no regular file")
     try:
-        broken = seal.broken(path)
-        if broken is not None:
-            return Finding(name, "damaged", broken)
-        return {} if place is None else _footer(path, name, place)
+        return publication.look(path, partial(_looked_at, name, place))
     except OSError as error:
         return Finding(name, "damaged", f"can not be read: {error.strerror or error}")
 
 
-def _footer(path: Path, name: str, place: _Place) -> Finding | Footer:
+def _looked_at(name: str, place: _Place | None, file: pa.NativeFile) -> Finding | Footer:
     """The footer of a sealed file, when it is about the file's place and the file's rows."""
-    footer = publication.metadata(path) or {}
+    broken = seal.fault(file)
+    if broken is not None:
+        return Finding(name, "damaged", broken)
+    if place is None:
+        return {}
+    footer = publication.metadata(file) or {}
     claimed = (footer.get("step"), footer.get("shard"))
     if claimed != (place.key, place.shard):
         return Finding(name, "misplaced", f"is {claimed[0]}/{claimed[1]}, by its footer")
     if place.shelf not in (None, footer.get("fingerprint")):
         return Finding(name, "misplaced", f"has fingerprint {footer.get('fingerprint')}")
-    ids = pq.read_table(path, columns=["image_id"], use_threads=False)["image_id"].to_pylist()
+    ids = pq.read_table(file, columns=["image_id"], use_threads=False)["image_id"].to_pylist()
     if digest_of(ids) != footer.get("digest"):
         return Finding(name, "ids", "its image ids are not those that its footer promises")
     return footer
@@ -235,14 +254,14 @@ def _against_lists(whole: Mapping[_Place, Footer]) -> Iterator[Finding]:
             yield Finding(place.path, "ids", detail)
 
 
-def _missing_lists(root: Path, whole: Mapping[_Place, Footer]) -> Iterator[Finding]:
+def _missing_lists(root: Place, whole: Mapping[_Place, Footer]) -> Iterator[Finding]:
     for shard in {place.shard for place in whole}:
         name = _Place(IMAGES, shard).path
-        if not os.path.lexists(root / name):
+        if not is_there(root / name):
             yield Finding(name, "missing", "there are fragments of these images")
 
 
-def _against_parents(root: Path, whole: Mapping[_Place, Footer]) -> Iterator[Finding]:
+def _against_parents(root: Place, whole: Mapping[_Place, Footer]) -> Iterator[Finding]:
     """Fragments that were made from other values than those that are there now.
 
     A parent of another fingerprint is no damage: the fragment is stale, and a build sees to it.
@@ -256,7 +275,7 @@ def _against_parents(root: Path, whole: Mapping[_Place, Footer]) -> Iterator[Fin
                 detail = f"was made from other values than {wanted.path} has"
                 yield Finding(place.path, "lineage", detail)
             shelved = _Place(key, place.shard, fingerprint) in whole
-            if not shelved and not os.path.lexists(root / wanted.path):
+            if not shelved and not is_there(root / wanted.path):
                 yield Finding(wanted.path, "missing", "other files were made from it")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from grand_pipeline.storage import Place
+from tests import buckets
 from tests.world import build_world
 
 # Tiny models gain nothing from threads, and threads that wait for each other on a busy core make
@@ -25,3 +28,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("world")
     build_world(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of an S3 server with an empty bucket, for this process and its children."""
+    with buckets.serving() as endpoint, buckets.configured(buckets.environment(endpoint)):
+        yield endpoint
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where a run may be: a folder, and a bucket behind a server."""
+    if request.param == "folder":
+        return tmp_path / "run"
+    request.getfixturevalue("s3")
+    return buckets.in_s3()

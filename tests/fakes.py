@@ -21,6 +21,7 @@ from grand_pipeline.plan import Plan
 from grand_pipeline.record import Record
 from grand_pipeline.schedule import Schedule
 from grand_pipeline.stage import Reads, Resources, Row, Stage, Writes
+from grand_pipeline.storage import Place
 from grand_pipeline.store import ANNOTATIONS, Run
 from grand_pipeline.types import Tag
 from grand_pipeline.worker import annotate_shard
@@ -218,11 +219,11 @@ def image_row(folder: Path, index: int) -> ImageRow:
     return ImageRow(image_id, str(path), (), 12, 10, "PNG", None, None)
 
 
-def make_run(root: Path, images: int = 6, shard_size: int = 3) -> Run:
-    """A run with `images` tiny images in shards of `shard_size`."""
+def make_run(root: Path, images: int = 6, shard_size: int = 3, at: Place | None = None) -> Run:
+    """A run with `images` tiny images in shards of `shard_size`, in `root` if not `at` a place."""
     pictures = root / "pictures"
     pictures.mkdir(parents=True)
-    run = Run.create(root / "run", {"name": "fake", "description": "", "stages": {}})
+    run = Run.create(at or root / "run", {"name": "fake", "description": "", "stages": {}})
     rows = [image_row(pictures, index) for index in range(images)]
     for start in range(0, images, shard_size):
         run.add_shard(rows[start : start + shard_size])

@@ -8,7 +8,9 @@ import pytest
 from grand_pipeline import lock
 from grand_pipeline.columns import TAGS
 from grand_pipeline.errors import RunError
+from grand_pipeline.storage import Place
 from grand_pipeline.store import Run, digest_of
+from tests import buckets
 from tests.fakes import make_run
 
 
@@ -20,8 +22,8 @@ def fragment(run: Run, shard: str, fingerprint: str, value: str = "v") -> bool:
     )
 
 
-def test_images_round_trip_in_order(tmp_path: Path) -> None:
-    run = make_run(tmp_path, images=5, shard_size=2)
+def test_images_round_trip_in_order(home: Place, tmp_path: Path) -> None:
+    run = make_run(tmp_path, images=5, shard_size=2, at=home)
     assert run.shards() == ["00000", "00001", "00002"]
     names = [Path(row.uri).name for row in run.images()]
     assert names == [f"{i:04d}.png" for i in range(5)]
@@ -29,16 +31,16 @@ def test_images_round_trip_in_order(tmp_path: Path) -> None:
     assert run.shard_digest("00002") == digest_of(ids)
 
 
-def test_fragment_states(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
+def test_fragment_states(home: Place, tmp_path: Path) -> None:
+    run = make_run(tmp_path, at=home)
     assert run.state("s", "00000", "aa") == "missing"
     assert fragment(run, "00000", "aa")
     assert run.state("s", "00000", "aa") == "done"
     assert run.state("s", "00000", "bb") == "stale"
 
 
-def test_superseded_fragment_is_shelved_and_comes_back(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
+def test_superseded_fragment_is_shelved_and_comes_back(home: Place, tmp_path: Path) -> None:
+    run = make_run(tmp_path, at=home)
     fragment(run, "00000", "aa", "old")
     fragment(run, "00000", "bb", "new")
     assert run.read("s", "00000", ["text"])["text"][0] == "new"
@@ -48,18 +50,18 @@ def test_superseded_fragment_is_shelved_and_comes_back(tmp_path: Path) -> None:
     assert not run.restore("s", "00000", "cc")
 
 
-def test_second_writer_of_the_same_fragment_changes_nothing(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
+def test_second_writer_of_the_same_fragment_changes_nothing(home: Place, tmp_path: Path) -> None:
+    run = make_run(tmp_path, at=home)
     assert fragment(run, "00000", "aa", "first")
     assert not fragment(run, "00000", "aa", "second")
     assert run.read("s", "00000", ["text"])["text"][0] == "first"
 
 
-def test_damaged_fragment_counts_as_missing_and_is_replaced(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
+def test_damaged_fragment_counts_as_missing_and_is_replaced(home: Place, tmp_path: Path) -> None:
+    run = make_run(tmp_path, at=home)
     fragment(run, "00000", "aa")
     path = run.fragment("s", "00000")
-    path.write_bytes(path.read_bytes()[:40])
+    buckets.write(path, path.read_bytes()[:40])
     assert run.state("s", "00000", "aa") == "missing"
     assert fragment(run, "00000", "aa")
     assert run.state("s", "00000", "aa") == "done"
@@ -69,28 +71,28 @@ def test_damaged_fragment_counts_as_missing_and_is_replaced(tmp_path: Path) -> N
     ("content", "message"),
     [(None, "no run.json"), ("{", "not readable"), ('{"schema_version": 99}', "schema 99")],
 )
-def test_open_refuses_what_is_no_run(tmp_path: Path, content: str | None, message: str) -> None:
+def test_open_refuses_what_is_no_run(home: Place, content: str | None, message: str) -> None:
     if content is not None:
-        (tmp_path / "run.json").write_text(content)
+        buckets.write(home / "run.json", content.encode())
     with pytest.raises(RunError, match=message):
-        Run.open(tmp_path)
+        Run.open(home)
 
 
 @pytest.mark.parametrize("content", [b'{"schema_version": "\xff"}', b"[1]", b"7"])
-def test_open_refuses_what_damage_made_of_a_description(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "run.json").write_bytes(content)
+def test_open_refuses_what_damage_made_of_a_description(home: Place, content: bytes) -> None:
+    buckets.write(home / "run.json", content)
     with pytest.raises(RunError, match="not readable"):
-        Run.open(tmp_path)
+        Run.open(home)
 
 
-def test_create_refuses_a_foreign_folder(tmp_path: Path) -> None:
-    (tmp_path / "thesis.doc").write_text("years of work")
+def test_create_refuses_a_foreign_folder(home: Place) -> None:
+    buckets.write(home / "thesis.doc", b"years of work")
     with pytest.raises(RunError, match="not empty and no run"):
-        Run.create(tmp_path, {})
+        Run.create(home, {})
 
 
-def test_column_reads_decoded_values_over_shards(tmp_path: Path) -> None:
-    run = make_run(tmp_path, images=2, shard_size=1)
+def test_column_reads_decoded_values_over_shards(home: Place, tmp_path: Path) -> None:
+    run = make_run(tmp_path, at=home, images=2, shard_size=1)
     column = TAGS.of("x")
     for shard in run.shards():
         ids = [row.image_id for row in run.shard_images(shard)]
@@ -100,18 +102,18 @@ def test_column_reads_decoded_values_over_shards(tmp_path: Path) -> None:
     assert [value[0].name for _, value in run.column("tags.x", column)] == ["dog", "dog"]
 
 
-def test_lock_refuses_a_second_driver_and_names_the_first(tmp_path: Path) -> None:
-    with lock.hold(tmp_path) as token:
-        assert lock.held_by(tmp_path, token)
-        with pytest.raises(RunError, match="pid "), lock.hold(tmp_path):
+def test_lock_refuses_a_second_driver_and_names_the_first(home: Place) -> None:
+    with lock.hold(home) as token:
+        assert lock.held_by(home, token)
+        with pytest.raises(RunError, match="pid "), lock.hold(home):
             pass
-    with lock.hold(tmp_path) as other:
-        assert not lock.held_by(tmp_path, token)
-        assert lock.held_by(tmp_path, other)
+    with lock.hold(home) as other:
+        assert not lock.held_by(home, token)
+        assert lock.held_by(home, other)
 
 
-def test_later_duplicates_are_listed_and_nothing_goes_stale(tmp_path: Path) -> None:
-    run = make_run(tmp_path, images=2)
+def test_later_duplicates_are_listed_and_nothing_goes_stale(home: Place, tmp_path: Path) -> None:
+    run = make_run(tmp_path, at=home, images=2)
     fragment(run, "00000", "aa")
     first = next(run.images())
     run.relist({first.image_id: (first.uri, "/copy.png")})

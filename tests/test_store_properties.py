@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from grand_pipeline import publication
+from grand_pipeline.storage import Place
 from grand_pipeline.store import Run
+from tests import buckets
 from tests.fakes import make_run
 
 KEY, SHARDS = "step", ("00000", "00001")
@@ -23,10 +25,13 @@ shards = st.sampled_from(SHARDS)
 class StoreMachine(RuleBasedStateMachine):
     """The model of a shard: the content that is current and what is on the shelf."""
 
+    def home(self) -> Place:
+        return self.folder / "run"
+
     @initialize()
     def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        self.run = make_run(self.folder, images=4, shard_size=2)
+        self.run = make_run(self.folder, images=4, shard_size=2, at=self.home())
         self.current: dict[str, tuple[str, int] | None] = dict.fromkeys(SHARDS)
         self.shelf: dict[tuple[str, str], int] = {}
         self.attempt = 0
@@ -66,20 +71,20 @@ class StoreMachine(RuleBasedStateMachine):
     def damage(self, shard: str, keep: int) -> None:
         path = self.run.fragment(KEY, shard)
         if path.exists():
-            path.write_bytes(path.read_bytes()[:keep])
+            buckets.write(path, path.read_bytes()[:keep])
             self.current[shard] = None
 
     @rule(shard=shards)
     def crash_while_writing(self, shard: str) -> None:
-        folder = self.run.fragment(KEY, shard).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f".tmp-{shard}-torn").write_bytes(b"PAR1")
+        path = self.run.fragment(KEY, shard)
+        if isinstance(path, Path):  # In a bucket nothing is left of a put that was not finished.
+            buckets.write(path.parent / f".tmp-{shard}-torn", b"PAR1")
 
     @rule()
     def begin_again(self) -> None:
         publication.sweep(self.run.root)
         self.run = Run.open(self.run.root)
-        assert not list(self.run.root.rglob(".tmp-*"))
+        assert not list(self.folder.rglob(".tmp-*"))
 
     def put_aside(self, shard: str) -> None:
         now = self.current[shard]
@@ -100,7 +105,15 @@ class StoreMachine(RuleBasedStateMachine):
         assert [len(self.run.shard_images(shard)) for shard in self.run.shards()] == [2, 2]
 
 
+class BucketMachine(StoreMachine):
+    """The same in a bucket."""
+
+    def home(self) -> Place:
+        return buckets.in_memory()
+
+
+_SETTINGS = settings(derandomize=True, deadline=None, max_examples=25, stateful_step_count=20)
 TestStore = StoreMachine.TestCase
-TestStore.settings = settings(
-    derandomize=True, deadline=None, max_examples=25, stateful_step_count=20
-)
+TestStore.settings = _SETTINGS
+TestBucket = BucketMachine.TestCase
+TestBucket.settings = _SETTINGS

@@ -16,8 +16,10 @@ from grand_pipeline import lock, publication, seal
 from grand_pipeline.errors import RunError
 from grand_pipeline.picturebook.truth import render_dataset
 from grand_pipeline.plan import make_plan
+from grand_pipeline.storage import Place
 from grand_pipeline.store import Run
 from grand_pipeline.verify import Finding, verify
+from tests.buckets import copied, delete, in_memory, write
 from tests.fakes import Brightness, Caption, Graph, annotate_all, make_run, png
 from tests.test_cli import call
 
@@ -39,14 +41,20 @@ def root(built: Path, tmp_path: Path) -> Path:
     return shutil.copytree(built, tmp_path / "run")
 
 
-def found(root: Path) -> list[tuple[str, str]]:
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, built: Path, tmp_path: Path) -> Place:
+    """A copy of the run, here or in a bucket."""
+    return copied(built, tmp_path / "run" if request.param == "folder" else in_memory())
+
+
+def found(root: Place) -> list[tuple[str, str]]:
     return [(finding.path, finding.kind) for finding in verify(root).findings]
 
 
-def flip(path: Path, at: int, mask: int = 1) -> None:
+def flip(path: Place, at: int, mask: int = 1) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= mask
-    path.write_bytes(data)
+    write(path, bytes(data))
 
 
 def test_an_unharmed_run_is_whole(built: Path) -> None:
@@ -74,44 +82,44 @@ def test_every_flipped_byte_is_found(root: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["run.json", LIST, TAGS, ROWS])
-def test_a_flipped_byte_is_reported_with_its_file(root: Path, name: str) -> None:
-    size = (root / name).stat().st_size
+def test_a_flipped_byte_is_reported_with_its_file(place: Place, name: str) -> None:
+    size = len((place / name).read_bytes())
     for at in (0, size // 3, size // 2, size - 30, size - 1):
-        flip(root / name, at, mask=0x80)
-        assert found(root) == [(name, "damaged")]
-        flip(root / name, at, mask=0x80)
-    assert found(root) == []
+        flip(place / name, at, mask=0x80)
+        assert found(place) == [(name, "damaged")]
+        flip(place / name, at, mask=0x80)
+    assert found(place) == []
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -1])
-def test_a_truncated_file_is_found(root: Path, keep: int) -> None:
-    path = root / GRAPH
-    path.write_bytes(path.read_bytes()[:keep])
-    assert found(root) == [(GRAPH, "damaged")]
+def test_a_truncated_file_is_found(place: Place, keep: int) -> None:
+    path = place / GRAPH
+    write(path, path.read_bytes()[:keep])
+    assert found(place) == [(GRAPH, "damaged")]
 
 
-def test_a_longer_file_is_found(root: Path) -> None:
-    with (root / GRAPH).open("ab") as file:
-        file.write(b"\0")
-    assert found(root) == [(GRAPH, "damaged")]
+def test_a_longer_file_is_found(place: Place) -> None:
+    path = place / GRAPH
+    write(path, path.read_bytes() + b"\0")
+    assert found(place) == [(GRAPH, "damaged")]
 
 
 @pytest.mark.parametrize("other", ["stages/brightness.fake/00001.parquet", GRAPH, ROWS, LIST])
-def test_swapped_files_are_found(root: Path, other: str) -> None:
-    (root / TAGS).rename(root / "t")
-    (root / other).rename(root / TAGS)
-    (root / "t").rename(root / other)
-    assert found(root) == sorted([(TAGS, "misplaced"), (other, "misplaced")])
+def test_swapped_files_are_found(place: Place, other: str) -> None:
+    one, two = ((place / name).read_bytes() for name in (TAGS, other))
+    write(place / TAGS, two)
+    write(place / other, one)
+    assert found(place) == sorted([(TAGS, "misplaced"), (other, "misplaced")])
 
 
-def test_image_ids_that_do_not_match_are_found(root: Path) -> None:
-    run = Run(root)
+def test_image_ids_that_do_not_match_are_found(place: Place) -> None:
+    run = Run(place)
     ids = [row.image_id for row in run.shard_images("00000")]
     marks = {"fingerprint": "aa", "digest": run.shard_digest("00000")}
     run.discard("s", "00000")
     run.commit("s", "00000", pa.table({"image_id": ids[::-1]}), marks)
     run.commit("s", "00001", pa.table({"image_id": ids}), marks)
-    report = verify(root)
+    report = verify(place)
     assert [(f.path, f.kind) for f in report.findings] == [
         ("stages/s/00000.parquet", "ids"),
         ("stages/s/00001.parquet", "ids"),
@@ -155,14 +163,21 @@ def test_pictures_that_were_drawn_are_not_foreign(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["run.json", LIST, TAGS, GRAPH])
-def test_a_missing_file_is_found(root: Path, name: str) -> None:
-    (root / name).unlink()
-    assert found(root) == [(name, "missing")]
+def test_a_missing_file_is_found(place: Place, name: str) -> None:
+    delete(place / name)
+    assert found(place) == [(name, "missing")]
 
 
-def test_a_fragment_that_was_never_made_is_no_damage(root: Path) -> None:
-    (root / ROWS).unlink()
-    assert found(root) == [], "what a stopped run has not come to"
+def test_a_fragment_that_was_never_made_is_no_damage(place: Place) -> None:
+    delete(place / ROWS)
+    assert found(place) == [], "what a stopped run has not come to"
+
+
+def test_a_note_of_a_dead_worker_in_a_bucket_is_found(built: Path) -> None:
+    root, name = copied(built, in_memory()), ".commits/note"
+    write(root / name, b"{}")
+    write(root / "notes.txt", b"mine")
+    assert found(root) == [(name, "temporary"), ("notes.txt", "foreign")]
 
 
 def test_leftover_temporary_files_are_found_unless_a_driver_is_at_work(root: Path) -> None:
@@ -175,15 +190,15 @@ def test_leftover_temporary_files_are_found_unless_a_driver_is_at_work(root: Pat
         assert not verify(root, held=True).whole
 
 
-def test_rows_that_were_joined_from_other_values_are_found(root: Path) -> None:
-    run = Run(root)
-    footer = publication.metadata(root / GRAPH)
+def test_rows_that_were_joined_from_other_values_are_found(place: Place) -> None:
+    run = Run(place)
+    footer = publication.metadata(place / GRAPH)
     assert footer is not None
     ids = [row.image_id for row in run.shard_images("00000")]
     run.discard("graph", "00000")
     values = pa.table({"image_id": ids, "scene_graph": ["another text"] * len(ids)})
     run.commit("graph", "00000", values, footer)
-    assert found(root) == [(ROWS, "lineage")]
+    assert found(place) == [(ROWS, "lineage")]
 
 
 def test_a_changed_option_is_no_damage(root: Path) -> None:

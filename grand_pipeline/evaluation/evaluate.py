@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from grand_pipeline import publication
 from grand_pipeline.columns import DEPTH_MAP, SEGMENTS, Annotation, Column
 from grand_pipeline.evaluation.captions import mention_scores, phrase_scores, span_scores
 from grand_pipeline.evaluation.dense import dense_scores
@@ -18,6 +18,7 @@ from grand_pipeline.evaluation.masks import mask_scores
 from grand_pipeline.evaluation.objects import Scores, color_scores, object_scores
 from grand_pipeline.evaluation.pairing import join
 from grand_pipeline.evaluation.relations import relation_scores
+from grand_pipeline.storage import Place
 from grand_pipeline.store import Run
 from grand_pipeline.types import DepthMap, Segment
 
@@ -62,7 +63,7 @@ def evaluate(
     }
 
 
-def evaluate_runs(run: Run | Path | str, truth: Run | Path | str) -> Scores:
+def evaluate_runs(run: Run | Place | str, truth: Run | Place | str) -> Scores:
     """Scores of the run directory `run` against the truth run `truth`.
 
     Raises RunError when either is no run or they share no image.
@@ -78,8 +79,10 @@ def evaluate_runs(run: Run | Path | str, truth: Run | Path | str) -> Scores:
 
 def find_column(run: Run, column: Column[Any]) -> dict[str, Any] | None:
     """Values of a column by image id, from whichever step of the run wrote it; None if none did."""
-    for folder in sorted((run.root / "stages").glob("*")):
-        first = next(iter(sorted(folder.glob("*.parquet"))), None)
-        if first is not None and column.name in pq.read_schema(first).names:
+    folders: Iterable[Place] = (run.root / "stages").glob("*")
+    for folder in sorted(folders, key=str):
+        files: Iterable[Place] = folder.glob("*.parquet")
+        first = min(files, key=str, default=None)
+        if first is not None and column.name in publication.look(first, pq.read_schema).names:
             return dict(run.column(folder.name, column))
     return None

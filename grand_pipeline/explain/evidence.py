@@ -10,6 +10,7 @@ import difflib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
@@ -158,16 +159,21 @@ def _held(
     Opened once, so that a driver at work can not put another fragment between the two.
     """
     try:
-        with pa.OSFile(str(run.fragment(key, shard))) as file:
-            footer = publication.metadata(file)
-            if footer is None:
-                return None, {}
-            heavy = (DEPTH_MAP.name, f"{SOURCES.name}.")
-            names = [n for n in pq.read_schema(file).names if not n.startswith(heavy)]
-            wanted = [("image_id", "=", image_id)]
-            rows = pq.read_table(file, columns=names, filters=wanted).to_pylist()
+        return publication.look(run.fragment(key, shard), partial(_footer_and_row, image_id))
     except FileNotFoundError:  # Superseded at this moment.
         return None, {}
+
+
+def _footer_and_row(
+    image_id: str, file: pa.NativeFile
+) -> tuple[dict[str, str] | None, dict[str, Any]]:
+    footer = publication.metadata(file)
+    if footer is None:
+        return None, {}
+    heavy = (DEPTH_MAP.name, f"{SOURCES.name}.")
+    names = [n for n in pq.read_schema(file).names if not n.startswith(heavy)]
+    wanted = [("image_id", "=", image_id)]
+    rows = pq.read_table(file, columns=names, filters=wanted).to_pylist()
     return footer, dict(rows[0]) if rows else {}
 
 

@@ -43,7 +43,7 @@ class Reader:
         for key in run.info()["preset"].get("stages", {}):
             for path in (run.fragment(key, shard) for shard in run.shards()[:1]):
                 if path.exists():
-                    writers |= dict.fromkeys(pq.read_schema(path).names, key)
+                    writers |= dict.fromkeys(publication.look(path, pq.read_schema).names, key)
         return Reader(run, writers)
 
     @property

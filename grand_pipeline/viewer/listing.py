@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from grand_pipeline import publication
 from grand_pipeline.errors import DamageError
+from grand_pipeline.storage import Place
 from grand_pipeline.store import ANNOTATIONS, Run
 
 _SHARDS = 1 << 16
 _IMAGE = ("image_id", "uri", "width", "height", "error")
 
-Identity = tuple[int, int, int]
-"""What a file is, whatever its name: inode, size, time of change in nanoseconds."""
+Identity = tuple[int, int, int] | str
+"""What a file is, whatever its name: inode, size, time of change in nanoseconds; in a bucket, the
+version of the object."""
 
 
 @dataclass(frozen=True)
@@ -101,34 +104,44 @@ def _is(listed: Listing, number: int, image_id: str) -> bool:
     return listed_there and images(listed, number, number + 1)[0]["image_id"] == image_id
 
 
-def identity(path: Path) -> Identity:
-    """What is at `path` now."""
+def identity(path: Place) -> Identity:
+    """What is at `path` now. Raises FileNotFoundError."""
+    if not isinstance(path, Path):
+        if (version := path.version()) is None:
+            raise FileNotFoundError(f"'{path}' is not there")
+        return version
     found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _slice(path: Path, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
+def _slice(path: Place, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
     """Rows [start, stop) of a file, of which only the row groups that hold them are read."""
     try:
-        with pa.OSFile(str(path)) as source, pq.ParquetFile(source) as file:
-            groups = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
-            ends = list(accumulate(groups, initial=0))
-            if stop > ends[-1]:
-                raise DamageError(f"'{path}' has {ends[-1]} rows and should have {stop} or more")
-            first, last = bisect_right(ends, start) - 1, bisect_right(ends, stop - 1)
-            held = file.read_row_groups(list(range(first, last)), list(columns), use_threads=False)
-            return held.slice(start - ends[first], stop - start)
+        return publication.look(path, partial(_rows, path, start, stop, columns))
     except pa.ArrowInvalid as error:
         raise DamageError(f"'{path}' can not be read: {error}; see grand verify") from None
 
 
-@lru_cache(_SHARDS)
-def _count(path: Path, version: Identity) -> int:
-    return int(pq.read_metadata(path).num_rows)
+def _rows(
+    path: Place, start: int, stop: int, columns: Sequence[str], source: pa.NativeFile
+) -> pa.Table:
+    with pq.ParquetFile(source) as file:
+        groups = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+        ends = list(accumulate(groups, initial=0))
+        if stop > ends[-1]:
+            raise DamageError(f"'{path}' has {ends[-1]} rows and should have {stop} or more")
+        first, last = bisect_right(ends, start) - 1, bisect_right(ends, stop - 1)
+        held = file.read_row_groups(list(range(first, last)), list(columns), use_threads=False)
+        return held.slice(start - ends[first], stop - start)
 
 
 @lru_cache(_SHARDS)
-def _ids(path: Path, version: Identity) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
+def _count(path: Place, version: Identity) -> int:
+    return int(publication.look(path, pq.read_metadata).num_rows)
+
+
+@lru_cache(_SHARDS)
+def _ids(path: Place, version: Identity) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
     """Sorted image ids of a shard and the row of each."""
     rows = _slice(path, 0, _count(path, version), ("image_id",))
     names = np.array([name.encode("ascii", "replace") for name in rows["image_id"].to_pylist()])

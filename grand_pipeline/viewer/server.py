@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import sys
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 from grand_pipeline.errors import UserError
@@ -16,7 +18,7 @@ from grand_pipeline.viewer.site import Answer, Site, problem
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; object-src 'none'",
+    "frame-ancestors 'none'; object-src 'none'; require-trusted-types-for 'script'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -32,6 +34,7 @@ class Server(ThreadingHTTPServer):
     """Answers GET with what its site says."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], site: Site) -> None:
         if ":" in address[0]:
@@ -39,6 +42,11 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
         self.site = site
         self.host = address[0]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what failed, unless it is that somebody left."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:
@@ -113,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             return self.server.site.answer(self.path)
         except Exception as error:  # One bad row must not end the connection without a word.
-            self.log_error("%s: %r", self.path, error)
+            self.log_error("%a: %a", self.path, error)
             return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the viewer failed; see its terminal")
 
     def _reply(self, answer: Answer) -> None:

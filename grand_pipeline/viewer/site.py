@@ -120,11 +120,16 @@ class Site:
 
 def problem(status: HTTPStatus, message: str) -> Answer:
     """An answer that says what is wrong."""
-    return Answer(status, "application/json", codec.json_text({"error": message}).encode())
+    return Answer(status, "application/json", _coded({"error": message}))
 
 
 def _json(value: Any) -> Answer:
-    return Answer(HTTPStatus.OK, "application/json", codec.json_text(value).encode())
+    return Answer(HTTPStatus.OK, "application/json", _coded(value))
+
+
+def _coded(value: Any) -> bytes:
+    """JSON; names of folders may hold bytes that are no text."""
+    return codec.json_text(value).encode(errors="replace")
 
 
 def _about(run: Run) -> dict[str, Any]:
