@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from grand_pipeline import heap, memory
+from grand_pipeline import disk, heap, memory
 from grand_pipeline.annotations import publish_shard
 from grand_pipeline.compiling import compile_layers
 from grand_pipeline.errors import WorkerError
@@ -16,6 +16,7 @@ from grand_pipeline.lastwords import LastWords
 from grand_pipeline.plan import Plan, Step
 from grand_pipeline.poison import WHOLE, Turn
 from grand_pipeline.stage import Limits
+from grand_pipeline.storage import place
 from grand_pipeline.store import Run
 from grand_pipeline.worker import Outcome, annotate_shard
 
@@ -29,29 +30,39 @@ class StageActor:
 
     def __init__(self, root: str, token: str, words: str) -> None:
         heap.keep()
-        self._run = Run(Path(root))
+        self._run = Run(place(root))
         self._token = token
-        self._words = LastWords(Path(words))
+        self._place = Path(words)
+        self._words: LastWords | None = None
         self._key = ""
         self._model: Any = None
         self._held = 0
 
     def annotate(self, step: Step, shard: str, turn: Turn = WHOLE) -> Outcome:
-        """Annotate and commit one shard, or a part, loading the stage first if another was."""
+        """Annotate and commit one shard, or a part, loading the stage first if another was.
+
+        Raises DiskError for what the run's disk can not do.
+        """
         limits = step.stage.limits
+        with disk.guarded(self._run.root):
+            # Not sooner: of an actor that can not be made, Ray says that it died.
+            words = self._words = self._words or LastWords(self._place)
         if step.key != self._key:
             self._load(step)
 
         def watch(images: Sequence[int], count: int) -> AbstractContextManager[None]:
-            return self._words.about(images, count * limits.image_seconds)
+            return words.about(images, count * limits.image_seconds)
 
         model = self._model
-        outcome = annotate_shard(self._run, step, model, shard, self._token, turn, watch)
+        with disk.guarded(self._run.root):
+            outcome = annotate_shard(self._run, step, model, shard, self._token, turn, watch)
         return self._weighed(outcome, limits)
 
     def publish(self, plan: Plan, shard: str) -> Outcome:
-        """Join and commit the published rows of one shard."""
-        return self._weighed(publish_shard(self._run, plan, shard, self._token), Limits())
+        """Join and commit the published rows of one shard. Raises DiskError as `annotate`."""
+        with disk.guarded(self._run.root):
+            outcome = publish_shard(self._run, plan, shard, self._token)
+        return self._weighed(outcome, Limits())
 
     def _load(self, step: Step) -> None:
         memory.unbound()

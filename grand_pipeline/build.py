@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from grand_pipeline import (
     accounts,
+    disk,
+    fragments,
     ingest,
     lock,
     preflight,
@@ -18,10 +19,12 @@ from grand_pipeline import (
     runner,
     settings,
 )
-from grand_pipeline.cluster import alive_nodes, connected, this_machine
-from grand_pipeline.errors import RunError, TooManyFailedError, UserError
+from grand_pipeline.cluster import alive_nodes, connected, reached, this_machine
+from grand_pipeline.columns import ImageRow
+from grand_pipeline.errors import ImageError, RunError, TooManyFailedError, UserError
 from grand_pipeline.plan import Plan, Step, check_fits, make_plan, without_gpus
-from grand_pipeline.store import ANNOTATIONS, ERROR, Run
+from grand_pipeline.storage import Place, each, local
+from grand_pipeline.store import ANNOTATIONS, Run
 from grand_pipeline.worker import Outcome
 
 
@@ -29,7 +32,7 @@ from grand_pipeline.worker import Outcome
 class Job:
     """What `build` is asked to do."""
 
-    out: Path
+    out: Place
     preset: settings.Preset
     images: Sequence[str] = ()
     until: str | None = None
@@ -52,20 +55,28 @@ def build(job: Job, watch: Watcher) -> Run:
     """Ingest new images and bring every stage of the preset up to date.
 
     Raises UserError for a plan, input or model that can not work, before any work is done;
-    TooManyFailedError when more images failed than `max_failed`.
+    DiskError for what a disk can not do; TooManyFailedError when more images failed than
+    `max_failed`.
     """
     job = replace(job, preset=with_imported(job.preset, job.out))
     checked_plan(job)
     if job.images:
-        next(ingest.discover(job.images, skip=job.out))  # A mistyped folder leaves no run behind.
+        next(
+            ingest.discover(job.images, skip=local(job.out))
+        )  # A mistyped folder leaves no run behind.
     job = _with_models(job, watch)
     plan = resolved_plan(job.preset, job.until)
-    with lock.hold(job.out) as token:
+    with disk.guarded(job.out), lock.hold(job.out) as token:
         run = Run.create(job.out, described(job.preset, job.until))
         publication.sweep(run.root)
         if job.images:
             watch.phase("ingest")
-            add_images(run, job.images, job.shard_size, job.embed_images, _given(plan))
+            silent = add_images(run, job.images, job.shard_size, job.embed_images, _given(plan))
+            if silent:
+                watch.phase(
+                    f"{len(silent)} files that the run knows can not be read now ({silent[0].error}"
+                    "); it keeps what it has of them"
+                )
         if not run.shards():
             raise UserError(f"nothing to annotate in {', '.join(job.images) or job.out}")
         _execute(run, plan, token, job.address, watch)
@@ -83,7 +94,7 @@ def rerun(run: Run, key: str, job: Job, watch: Watcher) -> Run:
     _refuse_imported(run, plan.step(key))
     again = [*plan.descendants(key), ANNOTATIONS]
     job = _with_models(job, watch)
-    with lock.hold(run.root):
+    with disk.guarded(run.root), lock.hold(run.root):
         # Descendants first: wherever this is cut off, what is left was made from what is left.
         for step in reversed(again):
             for shard in run.shards():
@@ -106,7 +117,7 @@ def rerun_failed(run: Run, key: str | None, job: Job, watch: Watcher) -> Run:
             "STAGE.limits.image_seconds; for others use `grand rerun STAGE` without --failed"
         )
     job = _with_models(job, watch)
-    with lock.hold(run.root):
+    with disk.guarded(run.root), lock.hold(run.root):
         count = retry.take_out_failed(run, plan, key)
     watch.phase(f"{count} failed images are tried again")
     return build(replace(job, out=run.root, images=()), watch)
@@ -125,17 +136,17 @@ def resolved_plan(preset: settings.Preset, until: str | None = None) -> Plan:
     return make_plan(settings.stages(preset), until)
 
 
-def holds_imports(out: Path) -> bool:
+def holds_imports(out: Place) -> bool:
     """Whether there is a run at `out` with columns that `grand import` put there."""
     return bool(_imported(out))
 
 
-def with_imported(preset: settings.Preset, out: Path) -> settings.Preset:
+def with_imported(preset: settings.Preset, out: Place) -> settings.Preset:
     """The preset with the tables of what `grand import` put into the run at `out`, if any."""
     return replace(preset, tables={**_imported(out), **preset.tables})
 
 
-def _imported(out: Path) -> settings.Tables:
+def _imported(out: Place) -> settings.Tables:
     if not (out / "run.json").exists():
         return {}
     recorded: settings.Tables = Run.open(out).info()["preset"].get("stages", {})
@@ -146,15 +157,18 @@ def checked_plan(job: Job) -> Plan:
     """The job's plan, before anything is looked at or written.
 
     Raises RunError where no run can be, and, where this machine is to do the work, PlanError when
-    it is too small and MissingDependencyError when an extra is missing. A cluster's size is known,
-    and checked, when Ray has been reached; what is installed there is for it to say.
+    it is too small and MissingDependencyError when an extra is missing; UserError where nobody
+    answers at the cluster's address. A cluster's size is known, and checked, when Ray has been
+    joined; what is installed there is for it to say.
     """
-    preflight.check_place(job.out)
+    preflight.check_place(job.out, job.images)
     plan = resolved_plan(job.preset, job.until)
     if job.address is None:
         here = [this_machine()]
         check_fits(without_gpus(plan, here), here)
         preflight.check_extras([step.stage for step in plan.steps])
+    else:
+        reached(job.address)
     return plan
 
 
@@ -185,13 +199,10 @@ def status(run: Run) -> dict[str, Any]:
 def failed_images(run: Run, plan: Plan) -> dict[str, dict[str, str]]:
     """Step key -> image_id -> reason, over the committed fragments."""
     failures: dict[str, dict[str, str]] = {}
-    for step in plan.steps:
-        for shard in run.shards():
-            if run.state(step.key, shard, step.fingerprint) == "done":
-                found = run.read(step.key, shard, ["image_id", ERROR])
-                pairs = zip(found["image_id"], found[ERROR], strict=True)
-                failed = {image: message for image, message in pairs if message is not None}
-                failures.setdefault(step.key, {}).update(failed)
+    tasks = [(step, shard) for step in plan.steps for shard in run.shards()]
+    found = each(run.root, lambda task: fragments.errors(run, *task), tasks)
+    for (step, _), failed in zip(tasks, found, strict=True):
+        failures.setdefault(step.key, {}).update(failed)
     return failures
 
 
@@ -211,25 +222,38 @@ def add_images(
     shard_size: int,
     embed: bool = False,
     given: Sequence[str] = (),
-) -> None:
+) -> list[ImageRow]:
     """Put the images that the run does not have yet into new shards; `embed` their bytes.
 
-    Raises UserError for new images when the steps `given` were imported: nobody could annotate
-    them.
+    Returns the rows of those that it has, and whose files can not be read now. Raises UserError for
+    new images when the steps `given` were imported: nobody could annotate them.
     """
     listed = {row.image_id: (row.uri, *row.duplicates) for row in run.images()}
-    found = ingest.ingest(ingest.discover(images, skip=run.root), known=listed)
-    if found.rows and given:
+    found = ingest.ingest(ingest.discover(images, skip=local(run.root)), known=listed)
+    unread = {row.uri: row for row in found.rows if ingest.is_unread(row)}
+    silent = {uri: unread[uri] for uris in listed.values() for uri in uris if uri in unread}
+    fresh = [row for row in found.rows if row.uri not in silent]
+    if fresh and given:
         raise UserError(
-            f"{len(found.rows)} images are not in '{run.root}' (first: {found.rows[0].uri}), and "
+            f"{len(fresh)} images are not in '{run.root}' (first: {fresh[0].uri}), and "
             f"its {_some(given)} can only be imported: add them with `grand import ... --images`, "
             "together with their predictions"
         )
-    if places := ingest.moved(listed, found.seen):
-        run.relist(places)
-    for start in range(0, len(found.rows), shard_size):
-        rows = found.rows[start : start + shard_size]
-        run.add_shard([ingest.with_bytes(row) for row in rows] if embed else rows)
+    if moved := ingest.moved(listed, found.seen):
+        run.relist(moved)
+    for start in range(0, len(fresh), shard_size):
+        rows = fresh[start : start + shard_size]
+        run.add_shard([_embedded(row) for row in rows] if embed else rows)
+    return list(silent.values())
+
+
+def _embedded(row: ImageRow) -> ImageRow:
+    """The row with its file's bytes; a file that changed or vanished meanwhile waits for the next
+    build, which finds it anew."""
+    try:
+        return ingest.with_bytes(row)
+    except ImageError as error:
+        return ingest.unread(row.uri, error)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -261,7 +285,7 @@ def _execute(run: Run, plan: Plan, token: str, address: str | None, watch: Watch
         fitted = without_gpus(plan, alive_nodes().values())
         if fitted != plan:
             watch.phase("annotate (no GPU here: on CPUs)")
-        runner.execute(run, fitted, done, token, watch.report)
+        runner.execute(run, fitted, done, token, watch.report, watch.phase)
 
 
 def check_failed(run: Run, plan: Plan, allowed: int | None) -> None:

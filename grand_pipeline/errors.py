@@ -54,6 +54,18 @@ class DamageError(GrandError):
     """Files of a run are not what was written, or not there."""
 
 
+class DiskError(GrandError):
+    """A disk or file system is full, closed, failing or gone; no image's fault (see `disk`)."""
+
+
+class StorageError(GrandError):
+    """The store of a run in a bucket refuses or does not answer; no image's fault."""
+
+
+class ClusterError(GrandError):
+    """Ray can not be started, or the cluster can not be reached or has gone."""
+
+
 class WorkerError(GrandError):
     """A worker died or could not load its stage, so asked work is left undone."""
 

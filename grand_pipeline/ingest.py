@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import glob
 import os
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grand_pipeline import images
+from grand_pipeline import bounded, images, sources
 from grand_pipeline.columns import ImageRow
-from grand_pipeline.errors import ImageError, UserError
+from grand_pipeline.errors import DiskError, ImageError, UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _TRIES = 8
 """Files that `sample` opens at most for each image asked."""
+_SECONDS = 600.0
+"""Longest wait for one file: what a stage waits for an image by default."""
+_SILENT = 8
+"""Files in a row without an answer, after which a file system is taken for gone."""
 
 
 @dataclass(frozen=True)
@@ -55,40 +57,47 @@ def discover(source: str | Sequence[str], *, skip: Path | None = None) -> Iterat
     these but lists as an fsspec URI. `skip` is a folder to stay out of, such as the run itself.
     Raises UserError when a source does not exist or holds no file.
     """
-    sources = [source] if isinstance(source, str) else list(source)
+    named = [source] if isinstance(source, str) else list(source)
     outside = None if skip is None else os.path.abspath(skip)
     seen: set[str] = set()
-    for name in sources:
+    for name in named:
         before = len(seen)
-        for uri in _files(name, outside):
+        for uri in sources.files(name, outside):
             if uri not in seen:
                 seen.add(uri)
                 yield uri
-        if len(seen) == before and len(sources) == 1:
+        if len(seen) == before and len(named) == 1:
             raise UserError(
-                f"found no files in '{name}' (looked at {_absolute(name)}; "
+                f"found no files in '{name}' (looked at {sources.absolute(name)}; "
                 "files and folders whose names begin with a dot are left out)"
             )
     if not seen:
-        raise UserError(f"found no files; looked at: {', '.join(sources) or '(nothing given)'}")
+        raise UserError(f"found no files; looked at: {', '.join(named) or '(nothing given)'}")
 
 
 def scan(
-    uris: Iterable[str], *, known: Collection[str] = (), threads: int = 8
-) -> Iterator[ImageRow]:
+    uris: Iterable[str],
+    *,
+    known: Collection[str] = (),
+    threads: int = 8,
+    seconds: float = _SECONDS,
+) -> Generator[ImageRow, None, None]:
     """One row per file in the order given: hashed always, decoded unless its id is in `known`.
 
-    Rows of known content carry no size. At most a few files per thread are in memory. Raises
-    MissingDependencyError when the uris need a package that is not installed.
+    Rows of known content carry no size. A file that gives no answer in `seconds` is unreadable. At
+    most a few files per thread are in memory. Raises MissingDependencyError when the uris need a
+    package that is not installed, and DiskError when one file after the other gives no answer.
     """
-    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="ingest") as pool:
-        running: deque[Future[ImageRow]] = deque()
-        for uri in uris:
-            running.append(pool.submit(_row, uri, known))
-            if len(running) >= 2 * threads:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
+    silent = 0
+    row_of = partial(_row, known=known)
+    for uri, row in bounded.answers(row_of, uris, threads=threads, seconds=seconds):
+        silent = silent + 1 if row is None else 0
+        if silent == _SILENT:
+            raise DiskError(
+                f"{_SILENT} files in a row gave no answer within {seconds:g} s, the last one is "
+                f"'{uri}'; see that their file system is there, and run the same command again"
+            )
+        yield row or unread(uri, ImageError(f"no answer within {seconds:g} s"))
 
 
 def collect(rows: Iterable[ImageRow], known: Collection[str]) -> Intake:
@@ -177,11 +186,32 @@ def with_bytes(row: ImageRow) -> ImageRow:
     return dataclasses.replace(row, bytes=data)
 
 
+def unread(uri: str, error: ImageError) -> ImageRow:
+    """The row of a file whose content nobody has seen."""
+    return _failed(_unread_id(uri), uri, error)
+
+
+def is_unread(row: ImageRow) -> bool:
+    """Whether the row is one of `unread`: the next scan that can read the file brings another."""
+    return row.error is not None and row.image_id == _unread_id(row.uri)
+
+
+def _unread_id(uri: str) -> str:
+    return content_id(f"unreadable:{uri}".encode())
+
+
 def _row(uri: str, known: Collection[str]) -> ImageRow:
+    try:
+        return _looked_at(uri, known)
+    except MemoryError:
+        return unread(uri, ImageError("not enough memory to read and decode it"))
+
+
+def _looked_at(uri: str, known: Collection[str]) -> ImageRow:
     try:
         data = images.read_bytes(uri)
     except ImageError as error:
-        return _failed(content_id(f"unreadable:{uri}".encode()), uri, error)
+        return unread(uri, error)
     image_id = content_id(data)
     if image_id in known:
         return ImageRow(image_id, uri, (), None, None, None, None, None)
@@ -194,103 +224,3 @@ def _row(uri: str, known: Collection[str]) -> ImageRow:
 
 def _failed(image_id: str, uri: str, error: ImageError) -> ImageRow:
     return ImageRow(image_id, uri, (), None, None, None, str(error), None)
-
-
-def _files(source: str, outside: str | None) -> Iterator[str]:
-    if "://" in source and not source.startswith("file://"):
-        return iter(_remote(source))
-    path = images.local_path(source)
-    if path.startswith("@") and not os.path.exists(path):
-        return _listed(Path(path[1:]), outside)
-    if os.path.isdir(path):
-        return _walk(os.path.abspath(path), outside, set())
-    if os.path.isfile(path):
-        listing = path.lower().endswith(".txt")
-        return _listed(Path(path), outside) if listing else iter([_uri(path)])
-    if glob.has_magic(path):
-        matches = sorted(glob.glob(path, recursive=True))
-        return chain.from_iterable(_branch(match, outside) for match in matches)
-    raise UserError(f"'{source}' does not exist (looked at {_absolute(source)})")
-
-
-def _branch(path: str, outside: str | None) -> Iterator[str]:
-    if os.path.isdir(path):
-        return _walk(os.path.abspath(path), outside, set())
-    return iter([_uri(path)])
-
-
-def _walk(folder: str, outside: str | None, entered: set[tuple[int, int]]) -> Iterator[str]:
-    """Files below an absolute `folder`, sorted by name at each level.
-
-    Linked folders are entered, each real folder once. What can not be listed or is a broken link
-    is given out too, so that it ends as a row with a reason. Sockets and pipes are left out.
-    """
-    if folder == outside:
-        return
-    try:
-        status = os.stat(folder)
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError:
-        yield _uri(folder)
-        return
-    if (status.st_dev, status.st_ino) in entered:
-        return
-    entered.add((status.st_dev, status.st_ino))
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(entry.path, outside, entered)
-        elif entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)):
-            yield _uri(entry.path)
-
-
-def _listed(file: Path, outside: str | None) -> Iterator[str]:
-    try:
-        text = file.read_bytes().decode("utf-8", "surrogateescape")
-    except OSError as error:
-        raise UserError(f"cannot read the list '{file}': {error.strerror}") from None
-    for line in text.splitlines():
-        name = line.strip()
-        if "://" in name:
-            yield name
-        elif name:
-            yield from _branch(os.path.join(file.parent, name), outside)
-
-
-def _remote(source: str) -> list[str]:
-    import fsspec
-
-    try:
-        system, path = fsspec.core.url_to_fs(source)
-        if glob.has_magic(path):
-            paths = system.glob(path)
-        elif system.isdir(path):
-            paths = system.find(path)
-        else:
-            paths = [path] if system.exists(path) else []
-    except ImportError as error:
-        raise images.lacking_package(source, error) from None
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot list '{source}': {error}.{images.suggested_scheme(source)}"
-        ) from None
-    # Hidden names count below the named folder only: the folder itself was asked for.
-    base = len(str(path).rstrip("/"))
-    shown = [name for name in sorted(paths) if "/." not in name[base:]]
-    return [str(system.unstrip_protocol(name)) for name in shown]
-
-
-def _absolute(source: str) -> str:
-    return source if "://" in source else os.path.abspath(source)
-
-
-def _uri(path: str) -> str:
-    """Absolute path, or a `file://` URI where the name is no Unicode text for a column to hold."""
-    absolute = os.path.abspath(path)
-    try:
-        absolute.encode()
-    except UnicodeEncodeError:
-        return Path(absolute).as_uri()
-    return absolute

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from grand_pipeline import ahead, fragments, images
+from grand_pipeline import ahead, disk, fragments, images, inert
 from grand_pipeline.columns import Column, ImageRow
 from grand_pipeline.errors import AnnotationError, GrandError, ImageError
 from grand_pipeline.fragments import Result
@@ -252,7 +252,7 @@ def _result(step: Step, row: Row | Failed) -> Result:
         return Result(encoded(step, row))
     kept = {column.name: column.encode(value) for column, value in row.kept.items()}
     values = dict.fromkeys(step.writes) | kept
-    return Result(_fitting(step, values), error=row.reason[:_MESSAGE_LIMIT])
+    return Result(_fitting(step, values), error=inert.encodable(row.reason[:_MESSAGE_LIMIT]))
 
 
 def encoded(step: Step, row: Row) -> dict[str, Any]:
@@ -272,10 +272,13 @@ def _fitting(step: Step, written: dict[str, Any]) -> dict[str, Any]:
 
 
 def attempt(call: Callable[[], Any]) -> Any:
-    """The call's value, or its failure as a text: whatever a model raises must stay one row."""
+    """The call's value, or its failure as a text: whatever a model raises must stay one row.
+
+    Raises OSError or DiskError where it is the machine that lacks room: no row can help that.
+    """
     try:
         return call()
-    except GrandError as error:
-        return str(error)[:_MESSAGE_LIMIT]
     except Exception as error:
-        return f"{type(error).__name__}: {error}"[:_MESSAGE_LIMIT]
+        disk.refuse_shortage(error)
+        name = "" if isinstance(error, GrandError) else f"{type(error).__name__}: "
+        return inert.encodable(f"{name}{error}"[:_MESSAGE_LIMIT])

@@ -76,7 +76,8 @@ CASES = (
         "grand models pull",
         offline=True,
     ),
-    Case("object store", ("--out", "s3://bucket/run"), ["local folder", "names s3"]),
+    Case("cluster", ("--address", "127.0.0.1:1"), ["no Ray cluster at", "give --address auto"]),
+    Case("object store", ("--out", "gs://bucket/run"), ["s3://BUCKET/NAME", "names gs"]),
     Case("out is a file", ("--out", "FOLDER/file"), ["is a file", "give --out another"]),
     Case("out is in a file", ("--out", "FOLDER/file/run"), ["is a file", "give --out another"]),
 )

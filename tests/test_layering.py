@@ -16,8 +16,9 @@ PACKAGES = ("grand_pipeline", "stages", "prompts", "training")
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {"errors", "types", "generation", "english", "heap", "schedule", "compiling", "seal"}
-        | {"lastwords", "memory"}
+        | {"inert", "lastwords", "memory", "terminal", "bounded", "rgb", "quiet"}
     ),
+    frozenset({"disk", "storage", "guard"}),
     frozenset(
         {
             "geometry",
@@ -37,8 +38,8 @@ LAYERS: tuple[frozenset[str], ...] = (
         {"columns", "matching", "weights", "images", "lock", "affordances"}
         | {"statements", "structured", "download"}
     ),
-    frozenset({"record", "ingest", "publish", "grand_v1", "consensus", "describing", "claims"}),
-    frozenset({"stage"}),
+    frozenset({"record", "sources", "publish", "grand_v1", "consensus", "describing", "claims"}),
+    frozenset({"stage", "ingest"}),
     frozenset({"catalog", "plan", "footprint", "reasons"}),
     frozenset({"settings", "store", "plan_view", "presence", "ahead", "cluster"}),
     frozenset({"fragments"}),
@@ -63,7 +64,7 @@ STAGES_MAY = frozenset(
     {"types", "geometry", "columns", "record", "stage", "errors", "weights", "images"}
     | {"relations", "layers", "labels", "matching", "spans", "references", "graph", "grand_v1"}
     | {"consensus", "overlaps", "affordances", "describing", "generation", "claims", "structured"}
-    | {"statements", "vllm_env"}
+    | {"statements", "vllm_env", "inert"}
 )
 TRAINING_MAY = frozenset(
     {"errors", "heap", "types", "geometry", "codec", "columns", "relations", "references", "images"}

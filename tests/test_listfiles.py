@@ -21,6 +21,11 @@ def test_lines_of_numbers_are_numbers(tmp_path: Path) -> None:
     assert listfiles.read("file:thresholds.txt", tmp_path) == [0.65, 1.0, 0.89]
 
 
+def test_words_that_python_takes_for_numbers_stay_words(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("nan\ninfinity\n")
+    assert listfiles.read("file:words.txt", tmp_path) == ["nan", "infinity"]
+
+
 def test_json_arrays_are_read(tmp_path: Path) -> None:
     (tmp_path / "tags.json").write_text('["1", "two words"]')
     assert listfiles.read("file:tags.json", tmp_path) == ["1", "two words"]
@@ -38,6 +43,15 @@ def test_json_arrays_are_read(tmp_path: Path) -> None:
         ("table.json", b'{"a": 1}', "must hold an array, not dict"),
         ("mixed.json", b'["a", 1]', "strings alone or numbers alone"),
         ("flags.json", b"[true]", "strings alone or numbers alone"),
+        ("nan.json", b"[NaN]", "strings alone or numbers alone"),
+        ("infinite.json", b"[0.5, 1e400]", "strings alone or numbers alone"),
+        ("large.json", b"[1" + b"0" * 400 + b"]", "strings alone or numbers alone"),
+        ("long.json", b"[" + b"1" * 5000 + b"]", "not valid JSON"),
+        ("deep.json", b"[" * 100_000, "not valid JSON"),
+        ("nul\0.txt", None, "can not be read"),
+        ("~nobody at all/x.txt", None, "can not be read"),
+        ("/dev/zero", None, "can not be read: it is a folder, pipe or device"),
+        ("..", None, "can not be read: it is a folder, pipe or device"),
     ],
 )
 def test_what_is_no_list_is_refused(

@@ -14,6 +14,7 @@ import struct
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -196,16 +197,17 @@ def _versions(rows: source.Rows) -> list[int]:
 READERS = (read_stats, read_query, read_view, read_explanations, read_accounts, read_training)
 
 
-def loop(reader: Callable[[Run], int], run: Run, active: Callable[[], bool]) -> set[int]:
-    """How much a reader saw, each time, until the writer is done and once after."""
-    seen = set()
+def loop(reader: Callable[[Run], int], run: Run, active: Callable[[], bool]) -> Counter[int]:
+    """How much a reader saw how often, until the writer is done and once after."""
+    seen: Counter[int] = Counter()
     while active():
-        seen.add(reader(run))
-    return {*seen, reader(run)}
+        seen[reader(run)] += 1
+    seen[reader(run)] += 1
+    return seen
 
 
-def read_all(run: Run, active: Callable[[], bool]) -> dict[str, set[int]]:
-    """Every reader in a thread of its own; how much each saw. Raises what a reader raised."""
+def read_all(run: Run, active: Callable[[], bool]) -> dict[str, Counter[int]]:
+    """Every reader in a thread of its own; how much each saw how often. Raises what one raised."""
     with ThreadPoolExecutor(len(READERS)) as pool:
         seen = {one.__name__: pool.submit(loop, one, run, active) for one in READERS}
     return {name: found.result() for name, found in seen.items()}

@@ -147,6 +147,21 @@ class Hungry(Brightness):
         raise RuntimeError("CUDA error: out of memory")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Babbling(Brightness):
+    """Fails with words that no file can hold."""
+
+    def annotate(self, model: float, records: Sequence[Record]) -> list[Row]:
+        raise ValueError("the server says \ud800")
+
+
+def test_words_that_can_not_be_stored_do_not_cost_the_shard(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    assert annotate(run, chain(Babbling()), "brightness.fake").failed == 3
+    errors = run.read("brightness.fake", "00000", [ERROR])[ERROR]
+    assert errors == ["ValueError: the server says \ufffd"] * 3
+
+
 class OutOfMemoryError(RuntimeError):
     """Named like torch's."""
 

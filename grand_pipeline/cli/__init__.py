@@ -12,9 +12,11 @@ from typing import Annotated, cast
 
 import typer
 
-from grand_pipeline import __version__
+from grand_pipeline import __version__, disk
 from grand_pipeline.cli import bring, give, keep, look, measure, models, run, train, view
+from grand_pipeline.cli.options import echo
 from grand_pipeline.errors import GrandError
+from grand_pipeline.terminal import printable
 from training.catalog import RECIPES
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -64,7 +66,7 @@ def root(
 ) -> None:
     """Turn a folder of images into a grounded, richly annotated dataset."""
     if version:
-        typer.echo(__version__)
+        echo(__version__)
         raise typer.Exit
 
 
@@ -73,11 +75,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=arguments, standalone_mode=False)
     except GrandError as error:
-        typer.echo(f"grand: {error}", err=True)
+        echo(f"grand: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if not disk.knows(error):
+            raise
+        echo(f"grand: {disk.told(error)}", err=True)
+        sys.exit(GrandError.exit_code)
     except _UsageError as error:
+        error.message = printable(error.message)
         error.show()
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        typer.echo("grand: stopped; what was committed is kept, run again to go on", err=True)
+        echo("grand: stopped; what was committed is kept, run again to go on", err=True)
         sys.exit(130)

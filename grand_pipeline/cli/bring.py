@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from grand_pipeline.cli.options import JsonOption, MaxFailedOption, RunOption, print_json
+from grand_pipeline.cli.options import JsonOption, MaxFailedOption, RunOption, echo, print_json
 from grand_pipeline.errors import TooManyFailedError
 from grand_pipeline.importers.intake import Order
 from grand_pipeline.importers.notes import Report
@@ -66,7 +66,7 @@ def _report(work: Callable[[], Report], as_json: bool, max_failed: int | None) -
     if as_json:
         print_json(report.data())
     else:
-        typer.echo(report.text())
+        echo(report.text())
     if report.failed > (max_failed or 0):
         raise TooManyFailedError(
             f"{report.failed} files could not be read; `grand status {report.run}` says why. "

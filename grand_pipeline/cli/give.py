@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from grand_pipeline.cli.options import JsonOption, RunOption, print_json
+from grand_pipeline import disk
+from grand_pipeline.cli.options import JsonOption, RunOption, echo, print_json
 
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="A new or empty folder.")]
 
@@ -17,8 +18,9 @@ def export_grand(run: RunOption, out: OutOption, as_json: JsonOption = False) ->
     from grand_pipeline.exporters import grand
     from grand_pipeline.store import Run
 
-    report = grand.export_annotations(Run.open(run), out)
+    with disk.guarded(out):
+        report = grand.export_annotations(Run.open(run), out)
     if as_json:
         print_json(report.data())
     else:
-        typer.echo(report.text())
+        echo(report.text())

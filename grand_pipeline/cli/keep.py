@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from grand_pipeline import build, seal, settings
+from grand_pipeline import build, publication, seal, settings
 from grand_pipeline.cli.options import (
     AddressOption,
     JsonOption,
@@ -17,6 +17,7 @@ from grand_pipeline.cli.options import (
     RunArgument,
     SetOption,
     console,
+    echo,
     print_json,
 )
 from grand_pipeline.cli.run import watched
@@ -59,7 +60,7 @@ def repair(
     from grand_pipeline import repair as repair_module
 
     description = run / "run.json"
-    lost = not description.is_file() or seal.broken(description) is not None
+    lost = not description.is_file() or publication.look(description, seal.fault) is not None
     named = None
     if preset is not None:
         named = build.described(settings.override(settings.load_preset(preset), set_ or []), None)
@@ -92,7 +93,7 @@ def _print(report: Report) -> None:
         _print_findings("wrong", report.findings)
     found = report.json()
     busy = "; a driver is at work, so missing files are not looked for" if report.busy else ""
-    typer.echo(
+    echo(
         f"{found['files']} files, {report.bytes / 1e6:.1f} MB in {report.seconds:.2f} s "
         f"({found['mb_per_second']} MB/s): {len(report.findings)} things are wrong{busy}"
     )

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from grand_pipeline.cli.options import JsonOption, RunArgument, console, print_json
+from grand_pipeline import disk
+from grand_pipeline.cli.options import JsonOption, RunArgument, console, echo, print_json
+from grand_pipeline.errors import UserError
 from grand_pipeline.store import Run
 
 
@@ -21,8 +23,11 @@ def show(
     from grand_pipeline.show import show as draw_run
 
     folder = out or run / "show"
-    written = draw_run(Run.open(run), folder, image_ids or None, limit)
-    typer.echo(f"{len(written)} pictures in {folder}")
+    if not isinstance(folder, Path):
+        raise UserError(f"'{run}' is in a bucket, and pictures are drawn into a folder: give --out")
+    with disk.guarded(folder):
+        written = draw_run(Run.open(run), folder, image_ids or None, limit)
+    echo(f"{len(written)} pictures in {folder}")
 
 
 def explain(
@@ -55,7 +60,7 @@ def stats(run: RunArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(report)
     else:
-        typer.echo(statistics.text(report))
+        echo(statistics.text(report))
 
 
 def doctor(
@@ -72,4 +77,4 @@ def doctor(
     if as_json:
         print_json([{k: getattr(c, k) for k in ("name", "ok", "detail", "remedy")} for c in checks])
         return
-    typer.echo(doctor_module.text(checks))
+    echo(doctor_module.text(checks))

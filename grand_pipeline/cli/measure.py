@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from grand_pipeline.cli.options import JsonOption, RunOption, print_json
+from grand_pipeline import disk
+from grand_pipeline.cli.options import JsonOption, Place, RunOption, echo, place, print_json
 from grand_pipeline.store import Run
 
-TruthOption = Annotated[Path, typer.Option(metavar="RUN", help="Run directory of the truth.")]
+TruthOption = Annotated[Place, typer.Option(metavar="RUN", parser=place, help="The true run.")]
 
 
 def render_command(
@@ -24,15 +25,17 @@ def render_command(
     """Render scenes with exact truth: DIR/images and the truth run DIR/truth."""
     from grand_pipeline.picturebook.truth import render_dataset
 
-    render_dataset(out, n, seed, held_out=held_out)
-    typer.echo(f"{n} scenes in {out / 'images'}, truth run in {out / 'truth'}")
+    with disk.guarded(out):
+        render_dataset(out, n, seed, held_out=held_out)
+    echo(f"{n} scenes in {out / 'images'}, truth run in {out / 'truth'}")
 
 
 def eval_labels(
     run: RunOption,
     truth: TruthOption,
     compare: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Another run to set beside the first.")
+        Place | None,
+        typer.Option(metavar="RUN", parser=place, help="Another run to set beside the first."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,7 +48,7 @@ def eval_labels(
         if as_json:
             print_json(report)
         else:
-            typer.echo(evaluation.text(report))
+            echo(evaluation.text(report))
         return
     other = evaluation.evaluate_runs(Run.open(compare), true)
     if as_json:
@@ -53,7 +56,7 @@ def eval_labels(
         print_json({"run": report, "compare": other, "difference": gaps})
     else:
         names = (run.resolve().name, compare.resolve().name)
-        typer.echo(evaluation.compared(report, other, names))
+        echo(evaluation.compared(report, other, names))
 
 
 def eval_failures(
@@ -68,4 +71,4 @@ def eval_failures(
     if as_json:
         print_json(failures.rows(found, pairs))
     else:
-        typer.echo(failures.text(found, pairs))
+        echo(failures.text(found, pairs))

@@ -10,7 +10,14 @@ import typer
 from rich.table import Table
 
 from grand_pipeline import footprint, presence, settings
-from grand_pipeline.cli.options import JsonOption, PresetOption, SetOption, console, print_json
+from grand_pipeline.cli.options import (
+    JsonOption,
+    PresetOption,
+    SetOption,
+    console,
+    echo,
+    print_json,
+)
 from grand_pipeline.cli.run import DEFAULT_PRESET
 from grand_pipeline.errors import MissingDependencyError, UserError
 from grand_pipeline.presence import Presence
@@ -84,19 +91,19 @@ def pull_command(
     wanted = [*(models or ()), *(_needs(preset, set_) if preset else ())]
     if not wanted:
         raise UserError("name models, or all of a preset with --preset NAME")
-    by = fetch.fetcher(typer.echo)
+    by = fetch.fetcher(echo)
     fetch.check_reachable(wanted, by)
     failures: list[str] = []
     for model in dict.fromkeys(wanted):
         found = presence.look(model)
         if found.here and found.kind != "hub":
-            typer.echo(f"{model}: here, {size(found.bytes)} in {found.detail}")
+            echo(f"{model}: here, {size(found.bytes)} in {found.detail}")
             continue
         try:
             fetch.pull(model, by)
         except MissingDependencyError as error:
             failures.append(str(error))
-            typer.echo(f"{model}: not fetched", err=True)
+            echo(f"{model}: not fetched", err=True)
     if failures:
         raise MissingDependencyError("\n".join(failures))
 
@@ -109,8 +116,8 @@ def vllm_env_command(
     """Make an environment with vLLM for the option `vllm`, or finish one; several gigabytes."""
     from grand_pipeline import vllm_env
 
-    found = vllm_env.make(folder, cpu, typer.echo)
-    typer.echo(f"vLLM {found} in {folder}; use it with --set STAGE.vllm={folder.absolute()}")
+    found = vllm_env.make(folder, cpu, echo)
+    echo(f"vLLM {found} in {folder}; use it with --set STAGE.vllm={folder.absolute()}")
 
 
 def _needs(preset: str, assignments: list[str] | None) -> dict[str, tuple[str, ...]]:

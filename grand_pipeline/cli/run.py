@@ -13,21 +13,26 @@ from rich.table import Table
 
 from grand_pipeline import accounts, build, estimate, plan_view, settings
 from grand_pipeline.cli.options import (
+    RUN_HELP,
     AddressOption,
     JsonOption,
     MaxFailedOption,
+    Place,
     PresetOption,
     RunArgument,
     RunOption,
     SetOption,
     UntilOption,
     console,
+    echo,
+    place,
     print_json,
 )
 from grand_pipeline.errors import UserError
 from grand_pipeline.footprint import Footprint
 from grand_pipeline.plan import Plan
 from grand_pipeline.store import Run
+from grand_pipeline.terminal import one_line
 
 DEFAULT_PRESET = "picturebook"
 
@@ -36,8 +41,10 @@ PricedOption = Annotated[
     typer.Option("--images", metavar="DIR|GLOB|URL", help="Say what they will cost."),
 ]
 CountedOption = Annotated[
-    Path | None,
-    typer.Option("--run", metavar="RUN", help="Costs: a run whose texts are counted."),
+    Place | None,
+    typer.Option(
+        "--run", metavar="RUN", parser=place, help="Costs: a run whose texts are counted."
+    ),
 ]
 SpeedOption = Annotated[
     float,
@@ -54,7 +61,9 @@ def build_command(
             help="Images; repeatable. Without them, the run goes on with what it has.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run directory.")] = Path("run"),
+    out: Annotated[Place, typer.Option("--out", metavar="RUN", parser=place, help=RUN_HELP)] = Path(
+        "run"
+    ),
     preset: PresetOption = None,
     until: UntilOption = None,
     set_: SetOption = None,
@@ -116,25 +125,25 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         gone = [{"uri": uri, "what": what} for uri, what in departed]
         print_json(report | {"departed": gone})
         return
-    table = Table("stage", "done", "stale", "missing", "failed images", title=str(run))
+    table = Table("stage", "done", "stale", "missing", "failed images", title=escape(str(run)))
     for key, counts in report["stages"].items():
         states = ("done", "stale", "missing", "failed")
         table.add_row(key, *(str(counts[state]) for state in states))
-    terminal = console()
-    terminal.print(table)
-    terminal.print(", ".join(f"{report[name]} {name}" for name in accounts.HEADINGS))
+    console().print(table)
+    echo(", ".join(f"{report[name]} {name}" for name in accounts.HEADINGS))
     for key, counts in report["stages"].items():
         for reason in counts.get("why", []):
-            terminal.print(f"stale: {key}: {reason}", markup=False)
+            echo(one_line(f"stale: {key}: {reason}"))
+    read_since = accounts.healed(opened)
     for row in opened.images():
-        if row.error is not None:
-            terminal.print(f"unreadable: {row.uri}: {row.error}", markup=False)
+        if row.error is not None and row.image_id not in read_since:
+            echo(one_line(f"unreadable: {row.uri}: {row.error}"))
     for uri, what in departed:
-        terminal.print(f"departed: {uri}: {what}", markup=False)
+        echo(one_line(f"departed: {uri}: {what}"))
     plan = build.resolved_plan(*build.recorded_preset(opened))
     for key, failures in build.failed_images(opened, plan).items():
         for image_id, message in failures.items():
-            terminal.print(f"failed: {key}: {image_id}: {message}", markup=False)
+            echo(one_line(f"failed: {key}: {image_id}: {message}"))
 
 
 def plan(
@@ -153,7 +162,7 @@ def plan(
     chosen = settings.override(settings.load_preset(preset), set_ or [])
     resolved = build.resolved_plan(chosen, until)
     if dot or mermaid:
-        typer.echo(plan_view.dot(resolved) if dot else plan_view.mermaid(resolved))
+        echo(plan_view.dot(resolved) if dot else plan_view.mermaid(resolved))
         return
     cost = estimate.report(resolved, images, speed, run) if images else None
     if as_json:
@@ -214,7 +223,7 @@ def _print_models(
         terminal.print(table)
 
 
-def _preset(name: str | None, images: Sequence[str], out: Path) -> settings.Preset:
+def _preset(name: str | None, images: Sequence[str], out: Place) -> settings.Preset:
     """The preset named, else the one the run goes on with, else the default."""
     if name is not None:
         return settings.load_preset(name)
@@ -250,10 +259,10 @@ def watched(work: Callable[[build.Watcher], object]) -> None:
 def _summary(run: Run) -> None:
     report = build.status(run)
     counts = ", ".join(f"{report[name]} {name}" for name in accounts.HEADINGS)
-    typer.echo(f"{run.root}: {counts}")
+    echo(f"{run.root}: {counts}")
     preset, _ = build.recorded_preset(run)
     if preset.description:
-        typer.echo(f"preset {preset.name}: {preset.description}")
+        echo(f"preset {preset.name}: {preset.description}")
 
 
 def _cell(value: object) -> str:

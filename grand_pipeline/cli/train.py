@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from grand_pipeline.cli.options import AddressOption, JsonOption, print_json
+from grand_pipeline import disk
+from grand_pipeline.cli.options import AddressOption, JsonOption, echo, print_json
 from grand_pipeline.errors import UserError
 from training import catalog
 
@@ -51,18 +52,17 @@ def train(
     if address and not workers:
         raise UserError("--address starts Ray Train there: say with --workers how many processes")
     first = os.environ.get("RANK", "0") == "0"
-    if first:
-        write_config(out, recipe, asdict(asked))
-    if workers:
-        from training import ray_train
+    with disk.guarded(out):
+        if first:
+            write_config(out, recipe, asdict(asked))
+        if workers:
+            from training import ray_train
 
-        ray_train.run(recipe, asked, workers=workers, address=address)
-    else:
-        module.main(asked)
+            ray_train.run(recipe, asked, workers=workers, address=address)
+        else:
+            module.main(asked)
     if first:
-        typer.echo(
-            f"{recipe} is trained in {out}; `grand eval {recipe} --checkpoint {out}` scores it"
-        )
+        echo(f"{recipe} is trained in {out}; `grand eval {recipe} --checkpoint {out}` scores it")
 
 
 def write_config(out: Path, recipe: str, asked: dict[str, Any]) -> None:
@@ -119,8 +119,8 @@ def evaluator(recipe: str) -> Callable[..., None]:
             return
         width = max(map(len, scores), default=0)
         for name, value in scores.items():
-            typer.echo(f"{name:{width}} {value:.4g}")
-        typer.echo(f"pictures in {pictures}")
+            echo(f"{name:{width}} {value:.4g}")
+        echo(f"pictures in {pictures}")
 
     command.__doc__ = f"Measure a trained {recipe} on a run, and draw what it says."
     return command

@@ -14,10 +14,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from grand_pipeline.cli.options import JsonOption, RunArgument, console, print_json
+from grand_pipeline.cli.options import JsonOption, RunArgument, console, echo, print_json
 from grand_pipeline.codec import json_text
 from grand_pipeline.errors import UserError
 from grand_pipeline.store import Run
+from grand_pipeline.terminal import one_line, printable
 
 if TYPE_CHECKING:
     from grand_pipeline.query import Answer
@@ -38,12 +39,12 @@ def view(
 
     with server.open_server(Run.open(run), host, port) as opened:
         if not server.is_local(host):
-            typer.echo(
+            echo(
                 f"warning: whoever reaches {host}:{opened.server_port} sees all pictures and texts "
                 "of this run, without a password",
                 err=True,
             )
-        typer.echo(f"{run} on {opened.url} (Ctrl-C ends)")
+        echo(f"{run} on {opened.url} (Ctrl-C ends)")
         with suppress(KeyboardInterrupt):
             opened.serve_forever()
 
@@ -72,7 +73,7 @@ def query(
         if as_json:
             print_json({t: {n: str(k) for n, k in held.items()} for t, held in columns.items()})
         else:
-            typer.echo(queries.listing(columns))
+            echo(queries.listing(columns))
         return
     with queries.ask(opened, sql) as answer:
         (_print_json if as_json else _print_csv if as_csv else _print_table)(answer)
@@ -86,15 +87,22 @@ def _print_json(answer: Answer) -> None:
     lead = "["
     for row in answer.rows:
         held = dict(zip(answer.columns, row, strict=True))
-        print(f"{lead}\n{json_text(held)}", end="")
+        print(f"{lead}\n{printable(json_text(held))}", end="")
         lead = ","
     print("[]" if lead == "[" else "\n]")
 
 
 def _print_csv(answer: Answer) -> None:
-    rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(answer.columns)
-    rows.writerows([_cell(value) for value in row] for row in answer.rows)
+    shown = printable if sys.stdout.isatty() else str  # A file gets the very texts.
+    plain, quoted = (
+        csv.writer(sys.stdout, lineterminator="\n", quoting=how)
+        for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    )
+    plain.writerow(map(shown, answer.columns))
+    for row in answer.rows:
+        cells = [shown(_cell(value)) for value in row]
+        # Left to itself, csv would not quote a return, which readers take for the end of a row.
+        (quoted if any("\r" in cell for cell in cells) else plain).writerow(cells)
 
 
 def _print_table(answer: Answer) -> None:
@@ -104,7 +112,7 @@ def _print_table(answer: Answer) -> None:
         table.add_row(*(Text(_cut(_cell(value))) for value in row))
     console().print(table)
     if len(shown) > _SHOWN_ROWS:
-        typer.echo(f"... the first {_SHOWN_ROWS} rows; --json or --csv gives all")
+        echo(f"... the first {_SHOWN_ROWS} rows; --json or --csv gives all")
 
 
 def _cell(value: Any) -> str:
@@ -115,8 +123,6 @@ def _cell(value: Any) -> str:
 
 
 def _cut(text: str) -> str:
-    """A text on one line without anything that a terminal would obey."""
-    visible = "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
-    return visible if len(visible) <= _SHOWN_LETTERS else f"{visible[:_SHOWN_LETTERS]}..."
+    """A text on one line that a terminal can hold."""
+    line = one_line(text)
+    return line if len(line) <= _SHOWN_LETTERS else f"{line[:_SHOWN_LETTERS]}..."

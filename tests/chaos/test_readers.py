@@ -26,5 +26,8 @@ def test_readers_beside_a_driver_in_another_process(tmp_path: Path) -> None:
         stop.set()
         driver.join(120)
     assert driver.exitcode == 0
-    assert seen["read_stats"] <= {shards * ROWS for shards in range(SHARDS + 1)}
+    looks = {name: found.total() for name, found in seen.items()}
+    print(looks)
+    assert min(looks.values()) > 5
+    assert seen["read_stats"].keys() <= {shards * ROWS for shards in range(SHARDS + 1)}
     assert read_stats(run) == SHARDS * ROWS
