@@ -111,7 +111,7 @@ def annotation(number: int, uri: str, count: int, rng: Generator) -> Annotation:
     )
 
 
-def write(root: Path, files: Sequence[Path], rows: int, objects: int, embed: bool) -> None:
+def write(root: Path, files: Sequence[Path], rows: int, objects: int, embed: bool) -> Run:
     """A run of that many rows; pictures are used again and again."""
     rng = np.random.default_rng(SEED)
     contents = [path.read_bytes() for path in files]
@@ -133,6 +133,7 @@ def write(root: Path, files: Sequence[Path], rows: int, objects: int, embed: boo
         table = pa.Table.from_pylist(held, schema=ANNOTATION_SCHEMA)
         footer = {"digest": run.shard_digest(shard), "fingerprint": "benchmark"}
         publication.publish(table, run.fragment(ANNOTATIONS, shard), footer)
+    return run
 
 
 def sample(row: Row, rng: Generator) -> tuple[Pixels, int]:
