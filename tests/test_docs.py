@@ -50,3 +50,18 @@ def test_every_dependency_is_justified() -> None:
     names = {re.split(r"[<>=!~\[ ;]", text)[0] for text in project["dependencies"]}
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8").split("## Dependencies")[1]
     assert set(re.findall(r"^\| ([\w-]+) \| \w", page, re.MULTILINE)) - {"package"} == names
+
+
+def test_every_test_that_a_promise_names_is_there() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    file, missing = "", []
+    names = re.findall(r"`((?:\w+/)*test_\w+\.py)?(?:::)?(test_\w+\*?)?`", text)
+    for named, test in names:
+        # A name without a file is of the file before it; `*` stands for the rest of a name.
+        file = named or file
+        source = (ROOT / "tests" / file).read_text("utf-8")
+        begin = f"def {test.rstrip('*')}" + ("" if test.endswith("*") else r"\b")
+        if test and not re.search(begin, source):
+            missing.append(f"{file}::{test}")
+    assert missing == []
+    assert len(names) > 100
