@@ -61,9 +61,8 @@ def build(job: Job, watch: Watcher) -> Run:
     job = replace(job, preset=with_imported(job.preset, job.out))
     checked_plan(job)
     if job.images:
-        next(
-            ingest.discover(job.images, skip=local(job.out))
-        )  # A mistyped folder leaves no run behind.
+        # A mistyped folder leaves no run behind.
+        next(ingest.discover(job.images, skip=local(job.out)))
     job = _with_models(job, watch)
     plan = resolved_plan(job.preset, job.until)
     with disk.guarded(job.out), lock.hold(job.out) as token:

@@ -6,7 +6,8 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -228,3 +229,16 @@ def make_run(root: Path, images: int = 6, shard_size: int = 3, at: Place | None 
     for start in range(0, images, shard_size):
         run.add_shard(rows[start : start + shard_size])
     return run
+
+
+@contextmanager
+def local_ray(cpus: int = 2) -> Iterator[None]:
+    """A quiet Ray of this test's own, whatever other Ray runs on this machine."""
+    import ray
+
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    ray.init("local", num_cpus=cpus, **quiet)
+    try:
+        yield
+    finally:
+        ray.shutdown()

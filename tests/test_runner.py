@@ -20,20 +20,15 @@ from grand_pipeline.stage import Resources
 from grand_pipeline.store import ANNOTATIONS, Run
 from grand_pipeline.verify import verify
 from grand_pipeline.worker import Outcome
-from tests.fakes import SMALL, Brightness, Caption, Deadly, Graph, make_run
+from tests.fakes import SMALL, Brightness, Caption, Deadly, Graph, local_ray, make_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray warns on its own
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    import ray
-
-    ray.init(
-        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
-    yield
-    ray.shutdown()
+    with local_ray():
+        yield
 
 
 def fake_plan(log: str = "", seconds: float = 0.0) -> Plan:

@@ -8,9 +8,8 @@ is of another size; what then differs, and by how much, is stated below.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from grand_pipeline.schedule import Schedule, Task
 from grand_pipeline.store import ANNOTATIONS, Run
 from grand_pipeline.worker import annotate_shard
 from tests.chaos.fakes import content, draw, fake_plan, ingested
-from tests.fakes import annotate_all
+from tests.fakes import annotate_all, local_ray
 
 IMAGES = 6
 SCENES, SEED, SHARD = 12, 8_600_000, 3
@@ -127,27 +126,13 @@ def test_any_order_batch_and_restart(
 def test_one_and_four_workers(undisturbed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     pictures, _ = undisturbed
     runs = {workers: ingested(tmp_path / f"{workers}", [pictures]) for workers in (1, 4)}
-    with four_cpus():
+    with local_ray(cpus=4):
         for workers, run in runs.items():
             # A little time each, so that all workers get something to do.
             plan = batched(fake_plan(seconds=0.1), 2 * workers, workers)
             with lock.hold(run.root) as token:
                 runner.execute(run, plan, [], token, lambda outcome: None)
     assert content(runs[1].root) == content(runs[4].root)
-
-
-@contextmanager
-def four_cpus() -> Iterator[None]:
-    """A Ray of this machine that takes it for one with four."""
-    import ray
-
-    ray.init(
-        "local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +193,7 @@ def test_four_workers_after_a_restart_write_what_one_does(
     drive(run, picturebook(), random.Random(2), limit=20)
     job = build.Job(run.root, settings.load_preset("picturebook"))
     silent = build.Watcher(lambda phase: None, lambda todo: None, lambda outcome: None)
-    with four_cpus():
+    with local_ray(cpus=4):
         build.build(job, silent)
     assert content(run.root) == content(whole.root)
 

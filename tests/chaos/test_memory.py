@@ -9,7 +9,7 @@ import pytest
 from grand_pipeline import lock, runner
 from grand_pipeline.plan import make_plan
 from grand_pipeline.stage import Limits
-from tests.fakes import make_run
+from tests.fakes import local_ray, make_run
 from tests.poisons import Leaking
 
 pytestmark = [pytest.mark.chaos, pytest.mark.filterwarnings("ignore")]  # Ray warns on its own
@@ -19,19 +19,11 @@ SHARDS, LEAK_MB, GROWTH_GB = 12, 60, 0.1
 
 @pytest.mark.timeout(900)
 def test_a_leaking_worker_makes_room_for_a_fresh_one(tmp_path: Path) -> None:
-    import ray
-
     run = make_run(tmp_path, images=SHARDS, shard_size=1)
     leaking = Leaking(mb=LEAK_MB, pids=str(tmp_path / "pids"), limits=Limits(growth_gb=GROWTH_GB))
     plan = make_plan([leaking])
-    ray.init(
-        "local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
-    try:
-        with lock.hold(run.root) as token:
-            runner.execute(run, plan, [], token, lambda outcome: None)
-    finally:
-        ray.shutdown()
+    with local_ray(cpus=1), lock.hold(run.root) as token:
+        runner.execute(run, plan, [], token, lambda outcome: None)
     assert [row.errors for row in run.annotations()] == [()] * SHARDS
     pids = (tmp_path / "pids").read_text().split()
     # The first shard is what the model needs; two more are 120 MB, and more than 0.1 GB.

@@ -17,7 +17,7 @@ from grand_pipeline.plan import make_plan
 from grand_pipeline.stage import Limits
 from grand_pipeline.store import ERROR, SKIPPED, Run
 from grand_pipeline.verify import verify
-from tests.fakes import SMALL, Brightness, Caption, Graph, annotate_all, make_run
+from tests.fakes import SMALL, Brightness, Caption, Graph, annotate_all, local_ray, make_run
 from tests.poisons import Fatal
 
 pytestmark = [pytest.mark.chaos, pytest.mark.filterwarnings("ignore")]  # Ray warns on its own
@@ -49,13 +49,8 @@ SAYS = {
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    import ray
-
-    ray.init(
-        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
-    yield
-    ray.shutdown()
+    with local_ray():
+        yield
 
 
 def poisoned_run(root: Path) -> Run:

@@ -91,6 +91,15 @@ class Torment:
             driver.kill()
             driver.wait()
 
+    def run_until(self, kills: int, add: Callable[[], object]) -> None:
+        """Kill so often, each time that a run comes to its end `add` more pictures to it.
+
+        A run may end before its kills: workers go on for a while when their raylet is gone.
+        """
+        while self.kills.total() < kills:
+            add()
+            self.run(kills)
+
     def _once(self, driver: Driver) -> Driver:
         fakes.wait_until(partial(moves, self.root, made(self.root), driver), PATIENCE)
         time.sleep(self.random.uniform(0, 0.1))

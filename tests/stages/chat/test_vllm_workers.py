@@ -12,7 +12,7 @@ from grand_pipeline import lock, runner
 from grand_pipeline.plan import Plan, make_plan
 from grand_pipeline.store import Run
 from stages.level4.context import Context
-from tests.fakes import SMALL, Brightness, Caption, Graph, make_run
+from tests.fakes import SMALL, Brightness, Caption, Graph, local_ray, make_run
 from tests.stages.chat.fake_vllm import alive, environment, wait_until
 from tests.tiny.chats import llama
 from tests.tiny.checkpoints import checkpoint
@@ -24,13 +24,8 @@ ANSWER = "There is a dog on the grass in front of a house."
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    import ray
-
-    ray.init(
-        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
-    yield
-    ray.shutdown()
+    with local_ray():
+        yield
 
 
 @pytest.fixture
